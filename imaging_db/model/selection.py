@@ -1,0 +1,135 @@
+"""Which frames are meant: channels by index or name, ranges of slices, timepoints and positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from imaging_db.errors import UsageError
+
+_LARGEST_INDEX = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRange:
+    """Indices ``start, start + step, ...`` below ``stop``; ``stop`` None means without end."""
+
+    start: int
+    stop: int | None
+    step: int = 1
+
+    def __contains__(self, index: object) -> bool:
+        if not isinstance(index, int) or index < self.start:
+            return False
+        below = self.stop is None or index < self.stop
+        return below and (index - self.start) % self.step == 0
+
+    @classmethod
+    def parse(cls, text: str, option: str) -> IndexRange:
+        """Return the range that ``text`` spells: ``7``, ``0:100``, ``0:100:5``, ``10:``, ``::2``.
+
+        Raises
+        ------
+        UsageError
+            Not whole numbers from 0, a step below 1, or a range that holds nothing.
+        """
+        parts = text.split(":")
+        try:
+            numbers = [int(part) if part.strip() else None for part in parts]
+        except ValueError:
+            raise _bad(text, option) from None
+        if len(parts) > 3 or (len(parts) == 1 and numbers[0] is None):
+            raise _bad(text, option)
+        start = numbers[0] or 0
+        stop = start + 1 if len(parts) == 1 else numbers[1]
+        step = numbers[2] if len(parts) == 3 and numbers[2] is not None else 1
+        if start < 0 or step < 1 or (stop is not None and stop <= start):
+            raise _bad(text, option)
+        if max(start, step, stop or 0) > _LARGEST_INDEX:
+            raise _bad(text, option)
+        return cls(start, stop, step)
+
+    def __str__(self) -> str:
+        if self.stop == self.start + 1:
+            return str(self.start)
+        step = "" if self.step == 1 else f":{self.step}"
+        return f"{self.start}:{'' if self.stop is None else self.stop}{step}"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSelection:
+    """The frames that are meant. An axis that is None means all of it.
+
+    ``channels`` and ``channel_names`` are alternatives; at most one of them is not None.
+    """
+
+    channels: tuple[IndexRange, ...] | None = None
+    channel_names: tuple[str, ...] | None = None
+    slices: tuple[IndexRange, ...] | None = None
+    timepoints: tuple[IndexRange, ...] | None = None
+    positions: tuple[IndexRange, ...] | None = None
+
+    @classmethod
+    def from_text(
+        cls,
+        channels: Sequence[str] | None = None,
+        *,
+        slices: Sequence[str] | None = None,
+        timepoints: Sequence[str] | None = None,
+        positions: Sequence[str] | None = None,
+    ) -> FrameSelection:
+        """Return the selection that command-line words spell.
+
+        Channels that are all numbers or ranges are indices, all others names; a mixture is refused.
+
+        Raises
+        ------
+        UsageError
+            Names the option and the word.
+        """
+        indices, names = _channels(channels)
+        return cls(
+            channels=indices,
+            channel_names=names,
+            slices=_ranges(slices, "-z"),
+            timepoints=_ranges(timepoints, "-t"),
+            positions=_ranges(positions, "-p"),
+        )
+
+    @property
+    def everything(self) -> bool:
+        """True where no axis is narrowed."""
+        return self == FrameSelection()
+
+
+def _channels(
+    words: Sequence[str] | None,
+) -> tuple[tuple[IndexRange, ...] | None, tuple[str, ...] | None]:
+    if not words:
+        return None, None
+    numeric = [_looks_numeric(word) for word in words]
+    if all(numeric):
+        return _ranges(words, "-c"), None
+    if any(numeric):
+        raise UsageError(
+            f"-c mixes indices and names: {' '.join(words)}", hint="give all by name or all by index"
+        )
+    return None, tuple(words)
+
+
+def _looks_numeric(word: str) -> bool:
+    return bool(word) and all(char.isdigit() or char in ":-" for char in word) and any(
+        char.isdigit() or char == ":" for char in word
+    )
+
+
+def _ranges(words: Iterable[str] | None, option: str) -> tuple[IndexRange, ...] | None:
+    ranges = tuple(IndexRange.parse(word, option) for word in words or ())
+    return ranges or None
+
+
+def _bad(text: str, option: str) -> UsageError:
+    return UsageError(
+        f"{option} {text!r} is neither a whole number from 0 nor a range such as 0:100:5",
+        hint="the end of a range is not part of it",
+    )

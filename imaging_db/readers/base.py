@@ -1,0 +1,113 @@
+"""What a format must answer: the contract between a reader and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, runtime_checkable
+
+import numpy.typing as npt
+
+from imaging_db.model import Acquisition, SourceFrame
+
+
+class Match(IntEnum):
+    """How sure a reader is that a source is of its format; the surest reader takes it.
+
+    ``NO``: not mine. ``MAYBE``: can be read, another may know better (any TIFF page). ``YES``: its marks
+    are there. ``EXACT``: its marks are there, and it is the more special of two formats that share them.
+    """
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+    EXACT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """Bounds that are checked from a file's header, before anything of that size is allocated."""
+
+    max_frame_bytes: int = 4 * 2**30
+    max_frames: int = 10_000_000
+    max_metadata_bytes: int = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderOptions:
+    """What the config and the CSV row say to a reader.
+
+    ``positions`` picks positions of a multi-position folder by their number; ``filename_parser`` names
+    how a file name tells its coordinates.
+    """
+
+    positions: tuple[int, ...] | None = None
+    filename_parser: str | None = None
+    limits: ReadLimits = field(default_factory=ReadLimits)
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """One open source. A context manager; leaving it closes every file.
+
+    Opening checks everything that can be checked without decoding pixels: that the source is whole (no
+    page beyond the end of the file, no fewer pages than promised), that the number of distinct
+    coordinates equals the number of pages, that every frame is within the limits. What cannot be read
+    exactly is refused with a `ReaderError` that names file and page.
+    """
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """Return what the source says of the whole acquisition."""
+
+    @property
+    def sources(self) -> Sequence[Path]:
+        """Return every file that belongs to the source, in a stable order."""
+
+    def frames(self) -> Iterator[SourceFrame]:
+        """Yield every frame once, in the order of the source, without reading pixels.
+
+        May be called again, and while another iteration runs.
+        """
+
+    def read(self, frame: SourceFrame) -> npt.NDArray[Any]:
+        """Return the pixels of one frame: C-contiguous, native byte order, ``frame.shape`` and dtype.
+
+        Stored values as they are: no palette, no MINISWHITE inversion, no scaling. May be called from
+        many threads at once. The array is the caller's.
+
+        Raises
+        ------
+        CorruptSource
+            The page cannot be decoded, or not to the promised shape and dtype.
+        """
+
+    def close(self) -> None:
+        """Close every file; closing twice is allowed."""
+
+    def __enter__(self) -> Reader: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSpec:
+    """A format as the registry knows it; light, so that the heavy imports wait for ``open``.
+
+    ``sniff`` looks inside the source, never by suffix alone, and answers `Match.NO` for what it cannot
+    open. ``open`` returns a `Reader` or raises a `ReaderError`.
+    """
+
+    name: str
+    summary: str
+    sniff: Callable[[Path], Match]
+    open: Callable[[Path, ReaderOptions], Reader]
+    aliases: tuple[str, ...] = ()

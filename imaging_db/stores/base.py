@@ -1,0 +1,107 @@
+"""What a store must do: keys to bytes, and nothing is ever overwritten."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol, runtime_checkable
+
+from imaging_db.errors import UnsafePath
+
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+_MAX_KEY_BYTES = 1024
+_MAX_PART_BYTES = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a store knows of one object: its key, its size in bytes, its hex SHA-256 if kept."""
+
+    key: str
+    size: int
+    sha256: str | None = None
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keys to bytes. Safe to use from many threads at once.
+
+    A key is a relative path with ``/`` between its parts, checked by `check_key`. An object becomes
+    visible whole or not at all. Foreign exceptions are mapped to `StoreUnavailable` (worth another
+    try), `StoreDenied` (settings to mend), `ObjectNotFound` and `ObjectConflict`; the message names the
+    store and the key.
+    """
+
+    @property
+    def address(self) -> str:
+        """Return the store for people: ``/data/lab`` or ``s3://bucket``, without secrets."""
+
+    def probe(self) -> None:
+        """Check, before any work, that the store is there and may be written to; leave no trace."""
+
+    def put(self, key: str, data: bytes | memoryview, *, sha256: str) -> bool:
+        """Put ``data`` under ``key`` if nothing is there; return False where the same bytes were.
+
+        ``sha256`` is the hex digest of ``data``; a store that can check it on arrival does.
+
+        Raises
+        ------
+        ObjectConflict
+            Other bytes are there; they stay.
+        """
+
+    def put_stream(self, key: str, stream: BinaryIO, *, size: int, sha256: str | None = None) -> bool:
+        """Put ``size`` bytes of a seekable ``stream`` in bounded memory; otherwise as `put`.
+
+        ``sha256`` is given where the caller has it already. A stream that ends early raises
+        `StoreUnavailable` and leaves nothing behind.
+        """
+
+    def get(self, key: str) -> bytes:
+        """Return the bytes under ``key``, or raise `ObjectNotFound`."""
+
+    def open(self, key: str) -> BinaryIO:
+        """Return a stream over the bytes under ``key``, to be closed by the caller."""
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """Return what is known of ``key`` without reading it, None where nothing is there."""
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the objects below the folder ``prefix`` (whole parts: ``a/b`` is not below ``a/bc``)."""
+
+    def delete(self, key: str) -> bool:
+        """Delete ``key``; return False where nothing was there."""
+
+    def flush(self) -> None:
+        """Return once every object put before now survives a power cut."""
+
+    def close(self) -> None:
+        """Release connections; closing twice is allowed."""
+
+
+def check_key(key: str) -> str:
+    """Return ``key`` if it is a safe relative path.
+
+    No empty part, no ``.`` or ``..``, no leading ``/``, no backslash, no control character, no drive
+    letter, at most 255 bytes a part and 1024 in all (the limits of file systems and of S3).
+
+    Raises
+    ------
+    UnsafePath
+        Which rule the key breaks.
+    """
+    parts = key.split("/")
+    if not key or any(part in ("", ".", "..") for part in parts):
+        raise UnsafePath(f"key {key!r} has an empty part, '.' or '..'")
+    if _FORBIDDEN.search(key):
+        raise UnsafePath(f"key {key!r} has a backslash or a control character")
+    if len(parts[0]) > 1 and parts[0][1] == ":":
+        raise UnsafePath(f"key {key!r} starts with a drive letter")
+    try:
+        sizes = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:
+        raise UnsafePath(f"key {key!r} is not valid Unicode") from None
+    if max(sizes) > _MAX_PART_BYTES or sum(sizes) + len(parts) - 1 > _MAX_KEY_BYTES:
+        raise UnsafePath(f"key {key[:40]!r}... is longer than {_MAX_PART_BYTES} bytes a part or 1024")
+    return key

@@ -1,0 +1,24 @@
+"""The one place that spells keys: ``raw_frames/<serial>/im_c000_z000_t000_p000.png``."""
+
+from __future__ import annotations
+
+from imaging_db.model import FrameCoords, UploadType
+from imaging_db.stores.base import check_key
+
+_TOP = {UploadType.FRAMES: "raw_frames", UploadType.FILE: "raw_files"}
+
+
+def storage_dir(upload_type: UploadType, serial: str) -> str:
+    """Return the prefix of a dataset's objects, such as ``raw_frames/ISP-2018-...-0001``."""
+    return check_key(f"{_TOP[upload_type]}/{serial}")
+
+
+def frame_name(coords: FrameCoords, suffix: str) -> str:
+    """Return a frame's object name; each index has three digits, more where it needs them."""
+    c, z, t, p = coords
+    return f"im_c{c:03d}_z{z:03d}_t{t:03d}_p{p:03d}{suffix}"
+
+
+def object_key(directory: str, name: str) -> str:
+    """Return the key of an object ``name`` (which may hold ``/``) inside a dataset's prefix."""
+    return check_key(f"{directory}/{name}")
