@@ -38,6 +38,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imaging_db.model import Dataset
 
 
 class ImagingDBError(Exception):
@@ -157,9 +161,16 @@ class SourceChanged(ReaderError):
 
 
 class StoreUnavailable(ImagingDBError):
-    """The store is full, cannot be reached, or did not answer in time; worth trying again later."""
+    """The store is full, cannot be reached, or did not answer in time; worth trying again later.
+
+    ``transient`` is False where trying again at once cannot help: full, or a stream that ended early.
+    """
 
     exit_code = 5
+
+    def __init__(self, message: str, *, hint: str = "", transient: bool = True) -> None:
+        self.transient = transient
+        super().__init__(message, hint=hint)
 
 
 class CatalogUnavailable(ImagingDBError):
@@ -201,7 +212,14 @@ class Conflict(ImagingDBError):
 
 
 class DatasetExists(Conflict):
-    """A dataset of that id exists already, with other content."""
+    """A dataset of that id exists already; ``existing`` is it, as the catalog keeps it."""
+
+    def __init__(self, serial: str, existing: Dataset) -> None:
+        self.existing = existing
+        super().__init__(
+            f"{serial} exists already, with other content",
+            hint="give it another id, or replace it with --overwrite",
+        )
 
 
 class ObjectConflict(Conflict):

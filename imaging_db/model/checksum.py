@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -23,6 +23,8 @@ def sha256_of_pixels(pixels: npt.NDArray[Any]) -> str:
     The rule is imagingDB's, so hashes that it stored can be compared. No copy is made of an array
     that is contiguous and little endian already.
     """
+    import numpy as np  # 70 ms that `--help` need not pay
+
     little = pixels.astype(pixels.dtype.newbyteorder("<"), order="C", copy=False)
     return hashlib.sha256(np.ascontiguousarray(little).view(np.uint8).data).hexdigest()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from enum import Enum
 
 from imaging_db.errors import InvalidDatasetId
@@ -64,7 +64,7 @@ class DatasetId:
             time = datetime.strptime(found["time"], "%Y-%m-%d-%H-%M-%S")
         except ValueError as error:
             raise InvalidDatasetId(f"{text!r} holds a time that does not exist") from error
-        return cls(found["project"], time.replace(tzinfo=timezone.utc), int(found["number"]))
+        return cls(found["project"], time.replace(tzinfo=UTC), int(found["number"]))
 
     def __str__(self) -> str:
         return f"{self.project}-{self.acquired_at:%Y-%m-%d-%H-%M-%S}-{self.number:04d}"
@@ -123,10 +123,12 @@ class Claim:
     """The right to write one pending dataset, held by one run.
 
     ``token`` is unique to this claim and fences every write. ``resumed`` says that an earlier run left
-    rows of the same source behind; they count.
+    rows of the same source behind; they count. ``cleared`` says that an earlier run left rows of another
+    source behind; they are gone, its objects may still lie in the store.
     """
 
     dataset_id: int
     serial: str
     token: str
     resumed: bool
+    cleared: bool = False

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from imaging_db.errors import UsageError
+
+Chosen: TypeAlias = "int | str | range | slice | Iterable[int | str | range | slice] | None"
 
 _LARGEST_INDEX = 2**31 - 1
 
@@ -96,6 +99,31 @@ class FrameSelection:
             positions=_ranges(positions, "-p"),
         )
 
+    @classmethod
+    def of(
+        cls,
+        channels: Chosen = None,
+        *,
+        slices: Chosen = None,
+        timepoints: Chosen = None,
+        positions: Chosen = None,
+    ) -> FrameSelection:
+        """Return the selection that Python values spell: an int, a range, a slice, or a list of them.
+
+        Channels may also be a name or a list of names.
+
+        Raises
+        ------
+        UsageError
+            Names the axis and the value.
+        """
+        return cls.from_text(
+            _words(channels, "channels"),
+            slices=_words(slices, "slices"),
+            timepoints=_words(timepoints, "timepoints"),
+            positions=_words(positions, "positions"),
+        )
+
     @property
     def everything(self) -> bool:
         """True where no axis is narrowed."""
@@ -112,14 +140,17 @@ def _channels(
         return _ranges(words, "-c"), None
     if any(numeric):
         raise UsageError(
-            f"-c mixes indices and names: {' '.join(words)}", hint="give all by name or all by index"
+            f"-c mixes indices and names: {' '.join(words)}",
+            hint="give all by name or all by index",
         )
     return None, tuple(words)
 
 
 def _looks_numeric(word: str) -> bool:
-    return bool(word) and all(char.isdigit() or char in ":-" for char in word) and any(
-        char.isdigit() or char == ":" for char in word
+    return (
+        bool(word)
+        and all(char.isdigit() or char in ":-" for char in word)
+        and any(char.isdigit() or char == ":" for char in word)
     )
 
 
@@ -133,3 +164,26 @@ def _bad(text: str, option: str) -> UsageError:
         f"{option} {text!r} is neither a whole number from 0 nor a range such as 0:100:5",
         hint="the end of a range is not part of it",
     )
+
+
+def _words(chosen: Chosen, axis: str) -> list[str] | None:
+    if chosen is None:
+        return None
+    if isinstance(chosen, (int, str, range, slice)) or hasattr(chosen, "__index__"):
+        return [_word(chosen, axis)]
+    return [_word(item, axis) for item in chosen]
+
+
+def _word(item: object, axis: str) -> str:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, (range, slice)):
+        parts = (
+            [item.start, item.stop]
+            if item.step in (None, 1)
+            else [item.start, item.stop, item.step]
+        )
+        return ":".join("" if part is None else str(part) for part in parts)
+    if hasattr(item, "__index__"):  # NumPy's integers too
+        return str(item.__index__())
+    raise UsageError(f"{axis}: {item!r} is neither an index, a range nor a name")

@@ -1,0 +1,376 @@
+"""ImagingDB: one catalog, its stores and the readers, for Python.
+
+with ImagingDB.open() as db:
+    for dataset in db.datasets(microscope="Leica"):
+        print(dataset.serial)
+    stack, dims = db.dataset("ISP-2018-06-08-15-45-00-0001").frames(channels="GFP").stack()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from imaging_db.config import (
+    Manifest,
+    Problems,
+    Settings,
+    StoreSettings,
+    load_settings,
+    read_manifest,
+)
+from imaging_db.errors import ConfigError, DatasetNotFound, StoreDenied
+from imaging_db.model import (
+    Acquisition,
+    Dataset,
+    DatasetQuery,
+    FrameSelection,
+    StoredFile,
+    StoredFrame,
+    UploadType,
+)
+from imaging_db.model.selection import Chosen
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from imaging_db.catalog import Catalog
+    from imaging_db.stores.base import Store
+    from imaging_db.transfer import (
+        DownloadReport,
+        Planner,
+        Progress,
+        UploadReport,
+        VerifyReport,
+    )
+    from imaging_db.transfer.batch import Planned
+
+
+def _nobody(report: object) -> None:
+    """Hear a report and say nothing."""
+
+
+class ImagingDB:
+    """An open catalog with the stores of its datasets; a context manager, safe for threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take settings; nothing is opened before it is needed."""
+        self.settings = settings
+        self._catalog: Catalog | None = None
+        self._stores: dict[StoreSettings, Store] = {}
+        self._store_named = False
+
+    @classmethod
+    def open(
+        cls,
+        login: Path | str | None = None,
+        config: Path | str | None = None,
+        *,
+        storage: str | None = None,
+        storage_access: str | None = None,
+    ) -> ImagingDB:
+        """Return the database that login and config describe; both are looked for where none is named.
+
+        ``storage`` and ``storage_access`` override where the bytes are.
+
+        Raises
+        ------
+        ConfigError
+            All that is wrong in the two files.
+        """
+        settings = load_settings(login, config, storage=storage, storage_access=storage_access)
+        db = cls(settings)
+        db._store_named = storage is not None or storage_access is not None
+        return db
+
+    @property
+    def catalog(self) -> Catalog:
+        """Return the catalog, opened for reading if it is not open yet."""
+        return self._opened(create=False)
+
+    def _opened(self, *, create: bool) -> Catalog:
+        from imaging_db.catalog import Catalog
+
+        if self._catalog is None:
+            self._catalog = Catalog.open(self.settings.database, create=create)
+        return self._catalog
+
+    def init(self) -> None:
+        """Make the catalog and the store ready for the first upload; repeating it changes nothing."""
+        if self.settings.store.storage == "local":
+            self._make_default_folder()
+        self.store.probe()
+        self._opened(create=True)
+
+    def datasets(self, query: DatasetQuery | None = None, **criteria: Any) -> Iterator[Dataset]:
+        """Yield the datasets that match, ordered by serial; criteria are fields of `DatasetQuery`."""
+        return self.catalog.datasets(replace(query or DatasetQuery(), **criteria))
+
+    def dataset(self, serial: str) -> DatasetView:
+        """Return one dataset; `DatasetNotFound` names similar ones."""
+        return DatasetView(self, self.catalog.dataset(serial))
+
+    def find(self, serial: str) -> Dataset | None:
+        """Return a dataset, None where there is none, or not even a catalog yet."""
+        database = self.settings.database
+        if self._catalog is None and database.is_sqlite and not Path(database.dbname).exists():
+            return None
+        try:
+            return self.catalog.dataset(serial)
+        except DatasetNotFound:
+            return None
+
+    def plan(self, csv: Path | str) -> list[Planned]:
+        """Return for each row of a CSV its plan, or the report of its refusal; nothing is written.
+
+        Raises
+        ------
+        ConfigError
+            All that is wrong in the CSV and in what the config names.
+        """
+        from imaging_db.transfer import check_parents, plan_rows
+
+        manifest, planner = self._checked(csv)
+        check_parents(manifest, self.find)
+        return list(plan_rows(manifest, planner))
+
+    def upload(
+        self,
+        csv: Path | str,
+        *,
+        workers: int | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        told: Callable[[UploadReport], None] = _nobody,
+    ) -> list[UploadReport]:
+        """Return a report for every row of a CSV; ``told`` hears each as soon as it is known.
+
+        Everything is checked before the first byte moves. Rows that fail do not stop the others.
+
+        Raises
+        ------
+        ConfigError
+            Something is wrong in the CSV or the config; nothing was started.
+        CatalogUnavailable, StoreUnavailable, StoreDenied
+            Before anything was started.
+        """
+        from imaging_db.transfer import Silent, Uploader, check_parents, plan_rows, upload_rows
+
+        manifest, planner = self._checked(csv)
+        self.init()
+        check_parents(manifest, self.find)
+        uploader = Uploader(
+            self.catalog,
+            self.store,
+            workers=workers,
+            overwrite=overwrite,
+            progress=progress or Silent(),
+        )
+        return upload_rows(list(plan_rows(manifest, planner)), uploader, told=told)
+
+    def _checked(self, csv: Path | str) -> tuple[Manifest, Planner]:
+        """Return the CSV and the planner, or raise all that is wrong in either at once."""
+        from imaging_db.transfer import Planner
+
+        problems = Problems()
+        manifest = problems.collect(lambda: read_manifest(csv))
+        planner = problems.collect(lambda: Planner(self.settings))
+        problems.stop()
+        if manifest is None or planner is None:  # each failure above left a problem
+            raise ConfigError(f"{csv} could not be read")
+        return manifest, planner
+
+    def download(
+        self,
+        serial: str,
+        dest: Path | str,
+        *,
+        selection: FrameSelection | None = None,
+        metadata: bool = True,
+        objects: bool = True,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> DownloadReport:
+        """Return what was written to ``dest/<serial>``; see `Downloader.download`."""
+        from imaging_db.transfer import Downloader, Silent
+
+        dataset = self.catalog.dataset(serial)
+        store = self.store_of(dataset)
+        store.probe(write=False)
+        downloader = Downloader(self.catalog, store, workers, progress or Silent())
+        return downloader.download(
+            dataset, Path(dest), selection=selection, metadata=metadata, objects=objects
+        )
+
+    def verify(
+        self, serial: str, *, workers: int | None = None, progress: Progress | None = None
+    ) -> VerifyReport:
+        """Return what came of reading a whole dataset back and comparing every hash."""
+        from imaging_db.transfer import Silent, Verifier
+
+        dataset = self.catalog.dataset(serial)
+        verifier = Verifier(self.catalog, self.store_of(dataset), workers, progress or Silent())
+        return verifier.verify(dataset)
+
+    @property
+    def store(self) -> Store:
+        """Return the store that uploads go to."""
+        return self._store(self.settings.store)
+
+    def store_of(self, dataset: Dataset) -> Store:
+        """Return the store that holds a dataset: as named when opening, else as recorded, else as configured.
+
+        A recorded folder that this machine does not have gives way to the configured one.
+        """
+        configured = self.settings.store
+        if self._store_named or dataset.storage is None or dataset.storage_access is None:
+            return self._store(configured)
+        recorded = StoreSettings(dataset.storage, dataset.storage_access)
+        if dataset.storage == "s3":
+            return self._store(replace(recorded, endpoint_url=configured.endpoint_url))
+        elsewhere = dataset.storage == "local" and not Path(dataset.storage_access).is_dir()
+        return self._store(configured if elsewhere else recorded)
+
+    def _store(self, settings: StoreSettings) -> Store:
+        from imaging_db.stores.registry import open_store
+
+        if settings not in self._stores:
+            self._stores[settings] = open_store(settings)
+        return self._stores[settings]
+
+    def _make_default_folder(self) -> None:
+        """Only the embedded default is made with its parents: any other may be an unmounted share."""
+        if self.settings.origins.get("store") != "embedded default":
+            return
+        folder = Path(self.settings.store.access)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreDenied(f"{folder}: cannot be made: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close catalog and stores; closing twice is allowed."""
+        if self._catalog is not None:
+            self._catalog.close()
+            self._catalog = None
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
+
+    def __enter__(self) -> ImagingDB:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class DatasetView:
+    """One dataset of an open database."""
+
+    def __init__(self, db: ImagingDB, dataset: Dataset) -> None:
+        self._db = db
+        self.dataset = dataset
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """Return sizes, types and metadata of a frames dataset."""
+        return self._db.catalog.acquisition(self.dataset.serial)
+
+    @property
+    def files(self) -> list[StoredFile]:
+        """Return the files of a dataset that was stored as it is."""
+        return list(self._db.catalog.files(self.dataset.serial))
+
+    def frames(
+        self,
+        channels: Chosen = None,
+        *,
+        slices: Chosen = None,
+        timepoints: Chosen = None,
+        positions: Chosen = None,
+    ) -> Frames:
+        """Return a selection of frames, lazily: indices, ranges, slices, lists; channels also by name.
+
+        Raises
+        ------
+        UsageError
+            A value that is none of these.
+        """
+        selection = FrameSelection.of(
+            channels, slices=slices, timepoints=timepoints, positions=positions
+        )
+        return Frames(self._db, self.dataset, selection)
+
+    def stack(self, **selection: Chosen) -> tuple[npt.NDArray[Any], str]:
+        """Return ``(array, dims)`` of a selection; see `Frames.stack`."""
+        return self.frames(**selection).stack()
+
+    def __repr__(self) -> str:
+        kind = "frames" if self.dataset.upload_type is UploadType.FRAMES else "files"
+        return f"<{self.dataset.serial}: {self.dataset.nbr_objects} {kind}>"
+
+
+class Frames:
+    """A lazy selection of frames of one dataset: nothing is read before it is asked for."""
+
+    def __init__(self, db: ImagingDB, dataset: Dataset, selection: FrameSelection) -> None:
+        self._db = db
+        self._dataset = dataset
+        self.selection = selection
+
+    def __len__(self) -> int:
+        return self._db.catalog.count_frames(self._dataset.serial, self.selection)
+
+    def __iter__(self) -> Iterator[StoredFrame]:
+        return self._db.catalog.frames(self._dataset.serial, self.selection)
+
+    def read(self, frame: StoredFrame) -> npt.NDArray[Any]:
+        """Return the pixels of one frame, ``(Y, X)`` or ``(Y, X, S)``, after its hashes were compared."""
+        from imaging_db.stores.layout import object_key
+        from imaging_db.transfer.fetch import decode_checked, fetch_frame
+
+        directory = self._dataset.storage_dir
+        data = fetch_frame(frame, store=self._db.store_of(self._dataset), directory=directory)
+        pixels: npt.NDArray[Any] = decode_checked(
+            data, frame, key=object_key(directory, frame.file_name)
+        )
+        return pixels
+
+    def stack(self, *, fill: float | None = None) -> tuple[npt.NDArray[Any], str]:
+        """Return ``(array, dims)``: the frames as one array in the order X Y [G] Z C T P, and its letters.
+
+        Raises
+        ------
+        UsageError
+            Frames differ in size, or some are absent and no ``fill`` was named.
+        IntegrityError
+            An object is missing or damaged.
+        """
+        from imaging_db.errors import NothingSelected
+        from imaging_db.transfer.pool import worker_count
+        from imaging_db.transfer.stack import read_stack
+
+        rows = self._db.catalog.frames(self._dataset.serial, self.selection, with_metadata=False)
+        frames = list(rows)
+        if not frames:
+            raise NothingSelected(f"{self._dataset.serial}: no frame matches")
+        remote = self._dataset.storage == "s3"
+        workers = worker_count(None, frame_bytes=0, remote=remote)
+        return read_stack(frames, self.read, workers=workers, fill=fill)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a pandas table, one row a frame, with the columns of frames_meta.csv."""
+        import pandas as pd
+
+        from imaging_db.transfer.metadata_files import FRAME_COLUMNS, frame_record
+
+        return pd.DataFrame([frame_record(f) for f in self], columns=list(FRAME_COLUMNS))

@@ -1,0 +1,102 @@
+"""data_downloader: a dataset, or a selection of its frames, into a folder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from imaging_db.cli import output
+from imaging_db.cli.entry import make_parser
+from imaging_db.cli.entry import run as run_command
+from imaging_db.cli.exit_codes import OK, epilog
+from imaging_db.cli.options import (
+    add_config,
+    add_debug,
+    add_json,
+    add_login,
+    add_storage,
+    add_workers,
+    open_db,
+)
+from imaging_db.errors import UsageError
+from imaging_db.model import FrameSelection
+
+DESCRIPTION = """\
+Download a dataset, or a selection of its frames, to DEST/<dataset id>/. Every object is compared
+with its recorded hash; what is there already with the right content is kept, so the same command
+run again finishes what was interrupted. Beside the frames lie global_metadata.json and
+frames_meta.csv."""
+
+EXAMPLES = """\
+  data_downloader --id ISP-2018-06-08-15-45-00-0001 --dest downloads
+  data_downloader --id ISP-2018-06-08-15-45-00-0001 --dest downloads -c GFP DAPI -z 0:20:2 -t 0 -p 1 3"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a download."""
+    parser.add_argument("--id", required=True, metavar="DATASET", help="the dataset id")
+    parser.add_argument("--dest", required=True, metavar="FOLDER", help="where to put it")
+    add_login(parser)
+    add_config(parser)
+    add_storage(parser)
+    axis = "indices from 0 and ranges, as in 0 4 or 0:100:5 (the end is not part of it)"
+    parser.add_argument(
+        "-c", "--channels", nargs="+", metavar="C", help="channels, all by name or all by index"
+    )
+    parser.add_argument("-z", "--slices", nargs="+", metavar="Z", help=f"slices: {axis}")
+    parser.add_argument("-t", "--times", nargs="+", metavar="T", help="timepoints, likewise")
+    parser.add_argument("-p", "--positions", nargs="+", metavar="P", help="positions, likewise")
+    parser.add_argument(
+        "--metadata",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write global_metadata.json and frames_meta.csv",
+    )
+    parser.add_argument(
+        "--download",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write the frames or files themselves",
+    )
+    add_workers(parser)
+    add_json(parser)
+    add_debug(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Download, print where it lies, and return the exit code."""
+    if not args.metadata and not args.download:
+        raise UsageError("--no-metadata with --no-download leaves nothing to do")
+    selection = FrameSelection.from_text(
+        args.channels, slices=args.slices, timepoints=args.times, positions=args.positions
+    )
+    with open_db(args) as db:
+        report = db.download(
+            args.id,
+            args.dest,
+            selection=selection,
+            metadata=args.metadata,
+            objects=args.download,
+            workers=args.nbr_workers,
+            progress=output.progress(),
+        )
+    if args.json:
+        output.result_json(report)
+    else:
+        kept = f", {report.kept} were there already" if report.kept else ""
+        output.result(
+            f"{report.written} objects, {output.size(report.nbr_bytes)}{kept}, verified: {report.folder}"
+        )
+    return OK
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = make_parser("data_downloader", DESCRIPTION, epilog(EXAMPLES))
+    add_arguments(parser)
+    return run_command(parser, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,95 @@
+"""What every command does around its work: signals, errors to exit codes, pipes that close."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from imaging_db import __version__
+from imaging_db.cli import output
+from imaging_db.cli.exit_codes import BUG, OK
+from imaging_db.errors import ImagingDBError
+
+Run = Callable[[argparse.Namespace], int]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, told like Ctrl-C so that one path cleans up after both."""
+
+    signal_number = signal.SIGTERM.value
+
+
+def make_parser(prog: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """Return a parser with what all commands share."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"imaging_db {__version__}")
+    return parser
+
+
+def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Return the exit code of the command that ``argv`` spells; never raises."""
+    _tolerant_streams()
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as stop:  # argparse: 0 after --help and --version, 2 for a mistake
+        return int(stop.code or 0)
+    _listen_for_sigterm()
+    logging.basicConfig(level=logging.WARNING, format="note: %(message)s", stream=sys.stderr)
+    return _guarded(args.run, args)
+
+
+def _guarded(work: Run, args: argparse.Namespace) -> int:
+    debug = bool(getattr(args, "debug", False))
+    try:
+        code = work(args)
+        sys.stdout.flush()
+    except ImagingDBError as error:
+        if debug:
+            traceback.print_exc()
+        output.errors(error)
+        return error.exit_code
+    except KeyboardInterrupt as stop:
+        output.errors(InterruptedError("interrupted"))
+        return 128 + int(getattr(stop, "signal_number", signal.SIGINT))
+    except BrokenPipeError:  # the reader of our stdout, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit code
+        traceback.print_exc()
+        output.errors(RuntimeError("this is a bug in imaging_db; please report the lines above"))
+        return BUG
+    return code
+
+
+def _tolerant_streams() -> None:
+    """A name that the terminal's encoding lacks is escaped, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _listen_for_sigterm() -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    try:
+        signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread: a caller of main(), who has its own handlers
+        return

@@ -1,0 +1,181 @@
+"""Commands that look: show, verify, readers, stores, config show."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from imaging_db.cli import output
+from imaging_db.cli.exit_codes import OK
+from imaging_db.cli.options import (
+    add_config,
+    add_debug,
+    add_json,
+    add_login,
+    add_storage,
+    add_workers,
+    open_db,
+)
+from imaging_db.model import UploadType
+
+if TYPE_CHECKING:
+    from imaging_db.api import DatasetView
+    from imaging_db.transfer import VerifyReport
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands of this module."""
+    show = commands.add_parser("show", help="what is known of a dataset", allow_abbrev=False)
+    show.add_argument("id", metavar="DATASET")
+    show.add_argument("--frames", action="store_true", help="list the frames or files, too")
+    _finish(show, show_dataset)
+    verify = commands.add_parser(
+        "verify", help="read everything back and compare every hash", allow_abbrev=False
+    )
+    verify.add_argument("id", nargs="?", metavar="DATASET", help="without it, every dataset")
+    add_storage(verify)
+    add_workers(verify)
+    _finish(verify, verify_datasets)
+    readers = commands.add_parser(
+        "readers", help="the formats that can be read", allow_abbrev=False
+    )
+    readers.set_defaults(run=list_readers)
+    stores = commands.add_parser("stores", help="where bytes can be kept", allow_abbrev=False)
+    stores.set_defaults(run=list_stores)
+    config = commands.add_parser("config", help="the settings in force", allow_abbrev=False)
+    actions = config.add_subparsers(metavar="ACTION", required=True)
+    _finish(actions.add_parser("show", help="each setting and where it comes from"), show_config)
+
+
+def _finish(parser: argparse.ArgumentParser, run: object) -> None:
+    add_login(parser)
+    add_config(parser)
+    add_json(parser)
+    add_debug(parser)
+    parser.set_defaults(run=run)
+
+
+def show_dataset(args: argparse.Namespace) -> int:
+    """Print one dataset."""
+    with open_db(args) as db:
+        view = db.dataset(args.id)
+        frames = view.dataset.upload_type is UploadType.FRAMES
+        objects = (list(view.frames()) if frames else view.files) if args.frames else None
+        if args.json:
+            record = output.plain(view.dataset)
+            record["acquisition"] = output.plain(view.acquisition) if frames else None
+            if objects is not None:
+                record["objects"] = output.plain(objects)
+            output.result_json(record)
+            return OK
+        _print_dataset(view)
+        if frames:
+            _print_acquisition(view)
+        for item in objects or ():
+            name = getattr(item, "file_name", getattr(item, "name", ""))
+            output.result(f"{item.sha256 or '-' * 64}  {name}")
+    return OK
+
+
+def _print_dataset(view: DatasetView) -> None:
+    dataset = view.dataset
+    values = {
+        "dataset": dataset.serial,
+        "description": dataset.description,
+        "microscope": dataset.microscope,
+        "acquired": dataset.acquired_at,
+        "parent": dataset.parent_serial,
+        "uploaded": dataset.published_at and f"{dataset.published_at:%Y-%m-%d %H:%M:%S} UTC",
+        "store": dataset.storage and f"{dataset.storage}:{dataset.storage_access}",
+        "folder": f"{dataset.storage_dir}/",
+        dataset.upload_type.value: dataset.nbr_objects,
+    }
+    output.table((key, value) for key, value in values.items() if value is not None)
+
+
+def _print_acquisition(view: DatasetView) -> None:
+    found = view.acquisition
+    size = f"{found.width} x {found.height}" if found.width else "differing"
+    values = {
+        "format": found.format,
+        "frame": f"{size} {found.dtype or ''}, {found.colors or '?'} sample(s)",
+        "channels": ", ".join(f"{i}={name or '?'}" for i, name in enumerate(found.channel_names)),
+        "slices": found.nbr_slices,
+        "timepoints": found.nbr_timepoints,
+        "positions": ", ".join(str(name) for name in found.position_names if name)
+        or found.nbr_positions,
+        "pixel size": found.pixel_size_x_um and f"{found.pixel_size_x_um:g} um",
+        "z step": found.z_step_um and f"{found.z_step_um:g} um",
+        "expected": found.nbr_expected and f"{found.nbr_expected} frames were planned",
+    }
+    output.table((key, value) for key, value in values.items() if value)
+
+
+def verify_datasets(args: argparse.Namespace) -> int:
+    """Verify one dataset or all; 6 if anything is missing or damaged."""
+    reports = []
+    with open_db(args) as db:
+        serials = [args.id] if args.id else [dataset.serial for dataset in db.datasets()]
+        for serial in serials:
+            report = db.verify(serial, workers=args.nbr_workers, progress=output.progress())
+            reports.append(report)
+            _print_verified(report, quiet=args.json)
+    if args.json:
+        output.result_json(reports)
+    return 6 if any(report.failures for report in reports) else OK
+
+
+def _print_verified(report: VerifyReport, *, quiet: bool) -> None:
+    for failure in report.failures:
+        output.errors(failure, where=report.serial)
+    if quiet:
+        return
+    if report.failures:
+        output.result(
+            f"{report.serial}: {len(report.failures)} of {report.checked} objects are not as recorded"
+        )
+        return
+    unrecorded = f", {report.unrecorded} without a recorded hash" if report.unrecorded else ""
+    size = output.size(report.nbr_bytes)
+    output.result(
+        f"{report.serial}: {report.checked} objects, {size}, every hash agrees{unrecorded}"
+    )
+
+
+def list_readers(args: argparse.Namespace) -> int:
+    """Print the readers, built in and plugged in."""
+    from imaging_db.readers import registry
+
+    output.table((spec.name, spec.summary) for spec in registry.specs())
+    return OK
+
+
+def list_stores(args: argparse.Namespace) -> int:
+    """Print the kinds of stores."""
+    from imaging_db.stores.registry import names
+
+    for name in names():
+        output.result(name)
+    return OK
+
+
+def show_config(args: argparse.Namespace) -> int:
+    """Print the settings in force and where they come from; never a password."""
+    with open_db(args) as db:
+        settings = db.settings
+    upload = settings.upload
+    values = {
+        "catalog": (settings.database.address, settings.origins.get("database", "")),
+        "store": (
+            f"{settings.store.storage}:{settings.store.access}",
+            settings.origins.get("store", ""),
+        ),
+        "endpoint_url": (settings.store.endpoint_url, settings.origins.get("store", "")),
+    }
+    for key in ("upload_type", "frames_format", "microscope", "filename_parser", "meta_schema"):
+        values[key] = (output.plain(getattr(upload, key)), settings.origins.get("upload", ""))
+    if args.json:
+        output.result_json({key: {"value": v, "origin": o} for key, (v, o) in values.items()})
+        return OK
+    output.table((key, value, f"[{origin}]") for key, (value, origin) in values.items() if value)
+    return OK

@@ -1,0 +1,65 @@
+"""imaging-db: everything under one name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from imaging_db.cli import (
+    catalog_commands,
+    data_downloader,
+    data_uploader,
+    demo,
+    doctor,
+    inspect_commands,
+    query_data,
+)
+from imaging_db.cli.entry import make_parser
+from imaging_db.cli.entry import run as run_command
+from imaging_db.cli.exit_codes import epilog
+
+DESCRIPTION = """\
+An imaging database: upload microscopy as frames, query it, get any selection back, byte-exact.
+Without a login and a config it keeps everything in one folder of yours; no server is needed."""
+
+EXAMPLES = """\
+  imaging-db demo
+  imaging-db upload --csv files_for_upload.csv --dry-run
+  imaging-db show ISP-2018-06-08-15-45-00-0001
+  imaging-db upload --help"""
+
+Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of imaging-db with all its commands."""
+    parser = make_parser("imaging-db", DESCRIPTION, epilog(EXAMPLES))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, module in (
+        ("upload", data_uploader),
+        ("download", data_downloader),
+        ("query", query_data),
+    ):
+        command = commands.add_parser(
+            name,
+            help=module.__doc__.partition(": ")[2] if module.__doc__ else "",
+            description=module.DESCRIPTION,
+            epilog=epilog(module.EXAMPLES),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(command)
+    demo.add_commands(commands)
+    inspect_commands.add_commands(commands)
+    catalog_commands.add_commands(commands)
+    doctor.add_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    return run_command(build_parser(), argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

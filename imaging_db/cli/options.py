@@ -1,0 +1,79 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imaging_db.api import ImagingDB
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Add --debug."""
+    parser.add_argument("--debug", action="store_true", help="show a traceback with every error")
+
+
+def add_login(parser: argparse.ArgumentParser) -> None:
+    """Add --login."""
+    parser.add_argument(
+        "--login",
+        metavar="FILE",
+        help="database login (JSON); without it IMAGING_DB_LOGIN, ./db_credentials.json, the user's "
+        "config folder, and at last an embedded SQLite file",
+    )
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add --config."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="what is uploaded and where to (JSON); looked for as --login is, with IMAGING_DB_CONFIG",
+    )
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    """Add --storage and --storage_access."""
+    parser.add_argument(
+        "--storage",
+        choices=("local", "s3"),
+        help="where the bytes are; without it as the dataset was uploaded",
+    )
+    parser.add_argument(
+        "--storage_access", metavar="WHERE", help="the folder for local, the bucket for s3"
+    )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add --nbr_workers."""
+    parser.add_argument(
+        "--nbr_workers",
+        type=whole_number,
+        metavar="N",
+        help="number of threads; without it one a core, more for S3",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def whole_number(text: str) -> int:
+    """Return a whole number from 1; argparse turns the error into a usage message."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def open_db(args: argparse.Namespace) -> ImagingDB:
+    """Return the database that the options of a command name."""
+    from imaging_db.api import ImagingDB
+
+    return ImagingDB.open(
+        login=args.login,
+        config=getattr(args, "config", None),
+        storage=getattr(args, "storage", None),
+        storage_access=getattr(args, "storage_access", None),
+    )

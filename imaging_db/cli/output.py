@@ -1,0 +1,102 @@
+"""Printing: results to stdout, errors and notes to stderr, progress to a terminal only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime
+from enum import Enum
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from imaging_db.errors import ConfigError, ImagingDBError, RowsFailed
+
+if TYPE_CHECKING:
+    from imaging_db.transfer import Progress
+
+
+def result(text: str = "") -> None:
+    """Print one line of a result to stdout."""
+    print(printable(text))
+
+
+def result_json(value: Any) -> None:
+    """Print a result as JSON to stdout: dataclasses as objects, times as ISO 8601."""
+    print(json.dumps(plain(value), indent=2, ensure_ascii=True))
+
+
+def note(text: str) -> None:
+    """Print a remark to stderr."""
+    print(f"note: {printable(text)}", file=sys.stderr)
+
+
+def error_lines(error: Exception) -> list[str]:
+    """Return the lines that tell an error, one for each thing that is wrong."""
+    if isinstance(error, ConfigError):
+        hints = [f"; {error.hint}" if error.hint else ""] * len(error.problems)
+        return [problem + hint for problem, hint in zip(error.problems, hints, strict=True)]
+    if isinstance(error, RowsFailed):
+        return [*(line for failure in error.failures for line in error_lines(failure)), str(error)]
+    return [str(error)]
+
+
+def errors(error: Exception, *, where: str = "") -> None:
+    """Print an error to stderr, a line each; ``where`` names the row of a CSV."""
+    for line in error_lines(error):
+        prefix = f"{where}: " if where else ""
+        print(f"error: {printable(prefix + line)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Return text that cannot steer a terminal: control characters are escaped, line breaks too."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def table(rows: Iterable[tuple[object, ...]]) -> None:
+    """Print rows in columns, left aligned."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    for row in texts:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        result("  ".join(cells).rstrip())
+
+
+def plain(value: Any) -> Any:
+    """Return a value that JSON can hold."""
+    if isinstance(value, ImagingDBError):
+        return {"message": str(value), "exit_code": value.exit_code, "kind": type(value).__name__}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def size(nbr_bytes: float) -> str:
+    """Return bytes for people, in powers of ten: ``3.2 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if nbr_bytes < 1000:
+            return f"{nbr_bytes:.0f} {unit}" if unit == "B" else f"{nbr_bytes:.1f} {unit}"
+        nbr_bytes /= 1000
+    return f"{nbr_bytes:.1f} TB"
+
+
+def progress(*, quiet: bool = False) -> Progress:
+    """Return a progress bar on stderr where that is a terminal, otherwise silence."""
+    if quiet or not sys.stderr.isatty():
+        from imaging_db.transfer import Silent
+
+        return Silent()
+    from imaging_db.cli.progress_bar import ProgressBar
+
+    return ProgressBar()

@@ -1,0 +1,80 @@
+"""The plan of an upload, as --dry-run prints it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from imaging_db.api import ImagingDB
+from imaging_db.cli import output
+from imaging_db.cli.data_uploader import exit_code
+from imaging_db.transfer import Outcome, UploadPlan, UploadReport
+from imaging_db.transfer.batch import Planned
+
+
+def show_plan(db: ImagingDB, args: argparse.Namespace) -> int:
+    """Print what an upload would do; nothing is written, not even an empty catalog."""
+    planned = list(db.plan(args.csv))
+    records = [_record(db, item) for item in planned]
+    for item in planned:
+        if isinstance(item, UploadReport) and item.error is not None:
+            output.errors(item.error, where=item.where)
+    if args.json:
+        output.result_json(records)
+    else:
+        for record in records:
+            _print(record)
+        output.result("nothing was written")
+    return exit_code(
+        [item if isinstance(item, UploadReport) else _planned(item) for item in planned]
+    )
+
+
+def _planned(plan: UploadPlan) -> UploadReport:
+    return UploadReport(plan.draft.serial, plan.where, Outcome.PLANNED)
+
+
+def _record(db: ImagingDB, item: Planned) -> dict[str, Any]:
+    if isinstance(item, UploadReport):
+        return {"dataset_id": item.serial, "action": "refuse", "error": output.plain(item.error)}
+    draft = item.draft
+    found = db.find(draft.serial)
+    if found is None:
+        action = "upload"
+    elif found.fingerprint == draft.fingerprint:
+        action = "nothing, it is there already"
+    else:
+        action = "compare with what is there"
+    acquisition = output.plain(draft.acquisition) if draft.acquisition else None
+    if acquisition:
+        del acquisition["metadata"]
+    return {
+        "dataset_id": draft.serial,
+        "action": action,
+        "source": str(item.source),
+        "format": item.reader or "file",
+        "nbr_objects": draft.nbr_objects,
+        "raw_bytes": item.raw_bytes,
+        "store": f"{draft.storage}:{draft.storage_access}",
+        "storage_dir": draft.storage_dir,
+        "acquisition": acquisition,
+        "notes": list(item.notes),
+    }
+
+
+def _print(record: dict[str, Any]) -> None:
+    output.result(f"{record['dataset_id']}: {record['action']}")
+    if record["action"] == "refuse":
+        return
+    output.result(f"  from  {record['source']} ({record['format']})")
+    output.result(f"  to    {record['store']} {record['storage_dir']}/")
+    output.result(f"  {record['nbr_objects']} objects, {output.size(record['raw_bytes'])}")
+    found = record["acquisition"]
+    if found:
+        output.result(
+            f"  {found['nbr_channels']} channels, {found['nbr_slices']} slices, "
+            f"{found['nbr_timepoints']} timepoints, {found['nbr_positions']} positions of "
+            f"{found['width']} x {found['height']} {found['dtype']}"
+        )
+    for text in record["notes"]:
+        output.note(f"{record['dataset_id']}: {text}")

@@ -1,0 +1,73 @@
+"""Frames to stored bytes and back: lossless, or refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from imaging_db.codecs import png, tiff
+from imaging_db.errors import IntegrityError, UsageError
+from imaging_db.model import sha256_of_bytes
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+_CODECS: dict[str, ModuleType] = {"png": png, "tiff": tiff}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFrame:
+    """The bytes of one frame as they will be stored, their SHA-256, and how they were made."""
+
+    data: bytes
+    sha256: str
+    codec: str
+    suffix: str
+
+
+def codec_for(dtype: str, colors: int) -> str:
+    """Return the name of the codec that keeps such pixels exactly: PNG, else TIFF.
+
+    Raises
+    ------
+    UsageError
+        No codec holds them; the message names the type.
+    """
+    for name, codec in _CODECS.items():
+        if codec.holds(dtype, colors):
+            return name
+    raise UsageError(f"pixels of type {dtype} with {colors} samples cannot be kept exactly")
+
+
+def suffix_of(codec: str) -> str:
+    """Return the file suffix of a codec, such as ``.png``."""
+    return str(_CODECS[codec].SUFFIX)
+
+
+def encode_frame(pixels: npt.NDArray[Any]) -> EncodedFrame:
+    """Return the stored form of a frame ``(Y, X)`` or ``(Y, X, S)``; deterministic."""
+    colors = pixels.shape[2] if pixels.ndim == 3 else 1
+    name = codec_for(pixels.dtype.name, colors)
+    data = _CODECS[name].encode(pixels)
+    return EncodedFrame(data, sha256_of_bytes(data), name, suffix_of(name))
+
+
+def decode_frame(
+    data: bytes, *, dtype: str | None = None, where: str = "object"
+) -> npt.NDArray[Any]:
+    """Return the pixels of a stored frame; which codec wrote it is seen from its first bytes.
+
+    ``dtype`` is the frame's recorded type: bool is stored as uint8 and given back as bool.
+
+    Raises
+    ------
+    IntegrityError
+        Neither PNG nor TIFF, or damaged; the message names ``where``.
+    """
+    codec = png if data[:8] == b"\x89PNG\r\n\x1a\n" else tiff
+    try:
+        pixels: npt.NDArray[Any] = codec.decode(data)
+    except (ValueError, RuntimeError, TypeError, IndexError, KeyError, MemoryError) as error:
+        raise IntegrityError(f"{where} cannot be decoded: {error}") from error
+    return pixels.astype(bool) if dtype == "bool" and pixels.dtype.name == "uint8" else pixels

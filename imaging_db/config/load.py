@@ -1,0 +1,171 @@
+"""Login and config files -> frozen `Settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from imaging_db.config.discovery import Found, data_home, find_config, find_login
+from imaging_db.config.json_file import read_json_object
+from imaging_db.config.keys import Keys
+from imaging_db.config.problems import Problems
+from imaging_db.config.settings import (
+    STORAGES,
+    DatabaseSettings,
+    Settings,
+    StoreSettings,
+    UploadSettings,
+)
+from imaging_db.errors import ConfigError
+from imaging_db.model import UploadType
+
+LOGIN_KEYS = ("drivername", "username", "password", "host", "port", "dbname")
+CONFIG_KEYS = (
+    "upload_type",
+    "frames_format",
+    "microscope",
+    "filename_parser",
+    "meta_schema",
+    "schema_filename",
+    "storage",
+    "storage_access",
+    "endpoint_url",
+    "max_frame_bytes",
+    "max_frames",
+)
+_POSTGRES = ("postgres", "postgresql", "postgresql+psycopg2")
+_DRIVERS = ("sqlite", *_POSTGRES)
+
+
+def load_settings(
+    login: Path | str | None = None,
+    config: Path | str | None = None,
+    *,
+    storage: str | None = None,
+    storage_access: str | None = None,
+) -> Settings:
+    """Return the settings that flags, environment and files add up to; defaults where none speaks.
+
+    ``storage`` and ``storage_access`` are command-line flags and win over the config.
+
+    Raises
+    ------
+    ConfigError
+        Every mistake in both files at once, a line each.
+    """
+    problems = Problems()
+    origins: dict[str, str] = {}
+    login_file = problems.collect(lambda: find_login(login))
+    config_file = problems.collect(lambda: find_config(config))
+    flags = {"storage": storage, "storage_access": storage_access}
+    database = upload = store = None
+    if login_file is not None:
+        database = problems.collect(lambda: _database(login_file, origins))
+    if config_file is not None:
+        values = problems.collect(lambda: _config_values(config_file))
+        if values is not None:
+            upload = problems.collect(lambda: _upload(values, config_file, origins))
+            store = problems.collect(lambda: _store(values, config_file, flags, origins))
+    problems.stop()
+    if database is None or upload is None or store is None:  # each failure above left a problem
+        raise ConfigError("settings could not be read")
+    return Settings(database, store, upload, origins)
+
+
+def _config_values(found: Found) -> dict[str, Any]:
+    return read_json_object(found.path) if found.path else {}
+
+
+def _database(found: Found, origins: dict[str, str]) -> DatabaseSettings:
+    if found.path is None:
+        origins["database"] = found.origin
+        return DatabaseSettings("sqlite", str(data_home() / "catalog.sqlite"))
+    keys = Keys(read_json_object(found.path), found.path, LOGIN_KEYS)
+    origins["database"] = f"{found.path} ({found.origin})"
+    driver = keys.choice("drivername", _DRIVERS)
+    if not keys.has("drivername"):
+        keys.problem("drivername", "is required")
+    dbname = keys.text("dbname", required=True)
+    if driver == "sqlite":
+        _stop_on(keys)
+        return DatabaseSettings("sqlite", _sqlite_path(str(dbname), found.path.parent))
+    settings = DatabaseSettings(
+        "postgresql+psycopg2",
+        str(dbname),
+        username=keys.text("username", required=True),
+        password=_password(keys),
+        host=keys.text("host", required=True),
+        port=keys.whole("port"),
+    )
+    _stop_on(keys)
+    return settings
+
+
+def _password(keys: Keys) -> str | None:
+    """An empty password is legal (trust authentication); a wrong type is not, and is never echoed."""
+    value = keys.raw("password")
+    if value is not None and not isinstance(value, str):
+        keys.problem("password", "must be a text")
+        return None
+    return value
+
+
+def _sqlite_path(dbname: str, folder: Path) -> str:
+    return dbname if dbname == ":memory:" else str((folder / Path(dbname).expanduser()).absolute())
+
+
+def _upload(values: Mapping[str, Any], found: Found, origins: dict[str, str]) -> UploadSettings:
+    keys = Keys(values, found.path, CONFIG_KEYS)
+    origins["upload"] = f"{found.path} ({found.origin})" if found.path else found.origin
+    if keys.has("meta_schema") and keys.has("schema_filename"):
+        keys.problem("schema_filename", "is the same as meta_schema; give one of them")
+    upload_type = keys.choice("upload_type", [item.value for item in UploadType])
+    schema = keys.text("meta_schema") or keys.text("schema_filename")
+    settings = UploadSettings(
+        upload_type=UploadType(upload_type or "frames"),
+        frames_format=keys.text("frames_format"),
+        microscope=keys.text("microscope"),
+        filename_parser=keys.text("filename_parser"),
+        meta_schema=_beside(schema, found) if schema else None,
+        max_frame_bytes=keys.whole("max_frame_bytes"),
+        max_frames=keys.whole("max_frames"),
+    )
+    if settings.meta_schema and not settings.meta_schema.is_file():
+        keys.problem("meta_schema", f"{settings.meta_schema} is not a file")
+    _stop_on(keys)
+    return settings
+
+
+def _store(
+    values: Mapping[str, Any],
+    found: Found,
+    flags: Mapping[str, str | None],
+    origins: dict[str, str],
+) -> StoreSettings:
+    given = {key: value for key, value in flags.items() if value is not None}
+    keys = Keys({**values, **given}, found.path, (*CONFIG_KEYS, "storage"))
+    keys.problems.clear()  # unknown keys were told by _upload
+    storage = keys.choice("storage", STORAGES) or "local"
+    access = keys.text("storage_access")
+    origins["store"] = "command line" if given else origins.get("upload", found.origin)
+    if storage == "s3" and access is None:
+        keys.problem("storage_access", "is required for s3: the name of the bucket")
+    if storage == "local":
+        default = data_home() / "store"
+        folder = Path(given["storage_access"]).expanduser() if "storage_access" in given else None
+        access = str(folder.absolute() if folder else _beside(access, found) if access else default)
+        origins["store"] = "embedded default" if access == str(default) else origins["store"]
+    _stop_on(keys)
+    return StoreSettings(storage, access or "", keys.text("endpoint_url"))
+
+
+def _beside(text: str, found: Found) -> Path:
+    """Paths in a config are relative to the config, so that a folder can be moved as a whole."""
+    folder = found.path.parent if found.path else Path.cwd()
+    return (folder / Path(text).expanduser()).absolute()
+
+
+def _stop_on(keys: Keys) -> None:
+    if keys.problems:
+        raise ConfigError(keys.problems)

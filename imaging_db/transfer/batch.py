@@ -1,0 +1,83 @@
+"""All rows of a CSV: everything is planned before a byte moves, then each row by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from imaging_db.config import Manifest, ManifestRow
+from imaging_db.errors import ConfigError, ImagingDBError, Interrupted
+from imaging_db.transfer.plan import Planner, UploadPlan
+from imaging_db.transfer.report import Outcome, UploadReport
+from imaging_db.transfer.upload import Uploader
+
+Planned = UploadPlan | UploadReport
+
+
+def plan_rows(manifest: Manifest, planner: Planner) -> Iterator[Planned]:
+    """Yield for each row its plan, or the report of its refusal."""
+    for row in manifest.rows:
+        yield _plan_row(planner, row, manifest.where(row))
+
+
+def _plan_row(planner: Planner, row: ManifestRow, where: str) -> Planned:
+    try:
+        return planner.plan(row, where)
+    except ImagingDBError as error:
+        return UploadReport(str(row.serial), where, Outcome.FAILED, error=error)
+
+
+def check_parents(manifest: Manifest, find: Callable[[str], object | None]) -> None:
+    """Refuse a CSV that names a parent which is neither in the catalog nor in the CSV.
+
+    ``find`` returns None for an id that the catalog does not have.
+
+    Raises
+    ------
+    ConfigError
+        A line for every such row.
+    """
+    rows = {str(row.serial) for row in manifest.rows}
+    problems = [
+        f"{manifest.path}:{row.line}: parent_dataset_id: {row.parent_serial} does not exist"
+        for row in manifest.rows
+        if row.parent_serial and row.parent_serial not in rows and find(row.parent_serial) is None
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def upload_rows(
+    planned: Sequence[Planned], uploader: Uploader, *, told: Callable[[UploadReport], None]
+) -> list[UploadReport]:
+    """Return a report for every row; a row that fails neither stops nor damages another.
+
+    ``told`` hears each report as soon as it is known: the refusals first, before any byte moves.
+
+    Raises
+    ------
+    Interrupted
+        After the row that was being written was left as it should be.
+    """
+    for item in planned:
+        if isinstance(item, UploadReport):
+            told(item)
+    reports: list[UploadReport] = []
+    for item in planned:
+        if isinstance(item, UploadPlan):
+            report = _upload_row(item, uploader)
+            told(report)
+            reports.append(report)
+        else:
+            reports.append(item)
+    return reports
+
+
+def _upload_row(plan: UploadPlan, uploader: Uploader) -> UploadReport:
+    failed = UploadReport(plan.draft.serial, plan.where, Outcome.FAILED, plan.draft.nbr_objects)
+    try:
+        return uploader.upload(plan)
+    except Interrupted:
+        raise
+    except ImagingDBError as error:
+        return replace(failed, error=error)

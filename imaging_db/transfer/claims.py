@@ -1,0 +1,87 @@
+"""Holding a claim: renewed in the background while a dataset is written."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from types import TracebackType
+
+from imaging_db.catalog import Catalog
+from imaging_db.errors import CatalogUnavailable, DatasetBusy, ImagingDBError
+from imaging_db.model import Claim, DatasetDraft
+from imaging_db.transfer.run_token import is_dead, new_token, owner_name
+
+STALE_AFTER = 60.0
+_RENEW_EVERY = 10.0
+_log = logging.getLogger(__name__)
+
+
+def take_claim(catalog: Catalog, draft: DatasetDraft) -> Claim:
+    """Return the claim on a dataset, taken over at once where its owner provably died on this host.
+
+    Raises
+    ------
+    DatasetBusy
+        A live run holds it.
+    DatasetExists
+        It is ready already.
+    """
+    token = new_token()
+    try:
+        return catalog.claim(draft, token=token, stale_after=STALE_AFTER)
+    except DatasetBusy as busy:
+        if not is_dead(busy.owner):
+            raise DatasetBusy(draft.serial, owner_name(busy.owner), busy.seconds_ago) from busy
+        return catalog.claim(draft, token=token, stale_after=STALE_AFTER, evict=busy.owner)
+
+
+class HeldClaim:
+    """A context in which a claim stays ours: a thread renews it, leaving the context releases it.
+
+    Releasing keeps the rows that are there, so that the next run goes on from them. `check` raises what
+    the thread met, so that a run which lost its claim stops.
+    """
+
+    def __init__(self, catalog: Catalog, claim: Claim) -> None:
+        self.claim = claim
+        self._catalog = catalog
+        self._stop = threading.Event()
+        self._lost: ImagingDBError | None = None
+        self._thread = threading.Thread(target=self._beat, name="imaging_db-claim", daemon=True)
+
+    def check(self) -> None:
+        """Raise `DatasetBusy` where another run took the dataset over."""
+        if self._lost is not None:
+            raise self._lost
+
+    def _beat(self) -> None:
+        while not self._stop.wait(_RENEW_EVERY):
+            try:
+                self._catalog.renew(self.claim)
+            except CatalogUnavailable as error:
+                _log.warning("claim on %s could not be renewed: %s", self.claim.serial, error)
+            except ImagingDBError as error:
+                self._lost = error
+                return
+
+    def __enter__(self) -> HeldClaim:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if error is not None:
+            self._release()
+
+    def _release(self) -> None:
+        """Free the claim after a failure; where that fails too, it goes stale by itself."""
+        try:
+            self._catalog.release(self.claim)
+        except ImagingDBError as error:
+            _log.warning("claim on %s was not released: %s", self.claim.serial, error)

@@ -1,0 +1,225 @@
+"""A selection of a dataset out of the store, verified, into a folder; rerunning resumes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from imaging_db.catalog import Catalog
+from imaging_db.errors import ImagingDBError, Interrupted, NothingSelected, RowsFailed, UsageError
+from imaging_db.model import (
+    Acquisition,
+    Dataset,
+    FrameSelection,
+    StoredFile,
+    StoredFrame,
+    UploadType,
+)
+from imaging_db.stores.base import Store
+from imaging_db.transfer.fetch import damage_told, decode_checked, fetch_file, fetch_frame
+from imaging_db.transfer.folder import DownloadFolder
+from imaging_db.transfer.metadata_files import (
+    FRAMES_NAME,
+    GLOBAL_NAME,
+    global_metadata_json,
+    write_frames_csv,
+)
+from imaging_db.transfer.pool import pooled, worker_count
+from imaging_db.transfer.report import DownloadReport, Progress, Silent
+from imaging_db.transfer.store_object import sha256_of_file
+
+Item = TypeVar("Item", StoredFrame, StoredFile)
+
+
+@dataclass(frozen=True)
+class Downloader:
+    """Downloads from one catalog and one store."""
+
+    catalog: Catalog
+    store: Store
+    workers: int | None = None
+    progress: Progress = field(default_factory=Silent)
+
+    def download(
+        self,
+        dataset: Dataset,
+        dest: Path,
+        *,
+        selection: FrameSelection | None = None,
+        metadata: bool = True,
+        objects: bool = True,
+    ) -> DownloadReport:
+        """Return what was written to ``dest/<serial>``.
+
+        A file that is there with the recorded content is kept. ``metadata`` writes
+        global_metadata.json and frames_meta.csv, ``objects`` the frames or files themselves.
+
+        Raises
+        ------
+        NothingSelected
+            No frame matches; nothing is written.
+        IntegrityError
+            An object is missing or damaged; the good ones are there, the others are not.
+        DatasetBusy
+            Another run downloads to the same folder.
+        """
+        selection = selection or FrameSelection()
+        folder = DownloadFolder(dest, dataset.serial)
+        if dataset.upload_type is UploadType.FILE:
+            if not selection.everything:
+                raise UsageError(
+                    f"{dataset.serial} holds files, not frames: -c -z -t -p mean nothing"
+                )
+            with folder.locked():
+                return self._download_files(dataset, folder, objects=objects)
+        total = self.catalog.count_frames(dataset.serial, selection)
+        if not total:
+            raise NothingSelected(
+                f"{dataset.serial}: no frame matches", hint=self._what_there_is(dataset)
+            )
+        with folder.locked():
+            if metadata:
+                self._write_metadata(dataset, folder, selection)
+            return self._download_frames(dataset, folder, selection, total if objects else 0)
+
+    def _write_metadata(
+        self, dataset: Dataset, folder: DownloadFolder, selection: FrameSelection
+    ) -> None:
+        acquisition = self.catalog.acquisition(dataset.serial)
+        folder.write(GLOBAL_NAME, global_metadata_json(dataset, acquisition))
+        with folder.writing(FRAMES_NAME) as stream:
+            write_frames_csv(self.catalog.frames(dataset.serial, selection), stream)
+
+    def _download_frames(
+        self, dataset: Dataset, folder: DownloadFolder, selection: FrameSelection, total: int
+    ) -> DownloadReport:
+        frames = self.catalog.frames(dataset.serial, selection, with_metadata=False)
+        size = _frame_bytes(self.catalog.acquisition(dataset.serial))
+        workers = worker_count(self.workers, frame_bytes=size, remote=dataset.storage == "s3")
+        run = _Run(dataset, folder, total, self.progress)
+        return run.fetch(
+            frames if total else (), partial(self._fetch_frame, dataset, folder), workers=workers
+        )
+
+    def _download_files(
+        self, dataset: Dataset, folder: DownloadFolder, *, objects: bool
+    ) -> DownloadReport:
+        files = list(self.catalog.files(dataset.serial)) if objects else []
+        workers = worker_count(self.workers, frame_bytes=0, remote=dataset.storage == "s3")
+        run = _Run(dataset, folder, len(files), self.progress)
+        return run.fetch(files, partial(self._fetch_file, dataset, folder), workers=workers)
+
+    def _fetch_frame(
+        self, dataset: Dataset, folder: DownloadFolder, frame: StoredFrame
+    ) -> tuple[bool, int]:
+        target = folder.target(frame.file_name)
+        if _is_there(target) and _is_frame(target, frame):
+            return False, 0
+        data = fetch_frame(frame, store=self.store, directory=dataset.storage_dir)
+        folder.write(frame.file_name, data)
+        return True, len(data)
+
+    def _fetch_file(
+        self, dataset: Dataset, folder: DownloadFolder, file: StoredFile
+    ) -> tuple[bool, int]:
+        target = folder.target(file.name)
+        if _is_there(target) and file.sha256 is not None and sha256_of_file(target) == file.sha256:
+            return False, 0
+        with folder.writing(file.name) as stream:
+            size = fetch_file(file, stream, store=self.store, directory=dataset.storage_dir)
+        return True, size
+
+    def _what_there_is(self, dataset: Dataset) -> str:
+        found = self.catalog.acquisition(dataset.serial)
+        channels = ", ".join(
+            f"{i}={name or '?'}" for i, name in self.catalog.channels(dataset.serial)
+        )
+        return (
+            f"it has channels {channels}; {found.nbr_slices} slices, "
+            f"{found.nbr_timepoints} timepoints, {found.nbr_positions} positions, counted from 0"
+        )
+
+
+@dataclass
+class _Run:
+    """One run over the objects of a download: counts what was written and what was there."""
+
+    dataset: Dataset
+    folder: DownloadFolder
+    total: int
+    progress: Progress
+    written: int = 0
+    kept: int = 0
+    nbr_bytes: int = 0
+    failures: list[ImagingDBError] = field(default_factory=list)
+
+    def fetch(
+        self,
+        items: Iterable[Item],
+        work: Callable[[Item], tuple[bool, int]],
+        *,
+        workers: int,
+    ) -> DownloadReport:
+        """Return the report once every item is in its folder; ``work`` tells (written, bytes)."""
+        started = time.monotonic()
+        self.progress.start(self.dataset.serial, self.total)
+        try:
+            with closing(pooled(damage_told(work), items, workers=workers)) as results:
+                for result in results:
+                    self._took(result)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(
+                f"interrupted: {self.written + self.kept} of {self.total} are there; rerun to continue",
+                signal_number=getattr(stop, "signal_number", 2),
+            ) from stop
+        finally:
+            self.progress.finish()
+        if self.failures:
+            raise _failed(self.dataset, self.failures, self.total)
+        seconds = time.monotonic() - started
+        return DownloadReport(
+            self.dataset.serial, self.folder.path, self.written, self.kept, self.nbr_bytes, seconds
+        )
+
+    def _took(self, result: tuple[bool, int] | ImagingDBError) -> None:
+        if isinstance(result, ImagingDBError):
+            self.failures.append(result)
+            return
+        fresh, size = result
+        self.written += fresh
+        self.kept += not fresh
+        self.nbr_bytes += size
+        self.progress.advance(1, size)
+
+
+def _failed(dataset: Dataset, failures: Sequence[ImagingDBError], total: int) -> ImagingDBError:
+    if len(failures) == 1:
+        return failures[0]
+    error = RowsFailed(f"{dataset.serial}: {len(failures)} of {total} objects failed", failures)
+    error.exit_code = failures[0].exit_code
+    return error
+
+
+def _frame_bytes(acquisition: Acquisition) -> int:
+    """Return the raw size of a frame; of a ragged dataset a generous guess."""
+    sides = (acquisition.height or 4096) * (acquisition.width or 4096)
+    return sides * (acquisition.colors or 1) * 4
+
+
+def _is_there(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _is_frame(path: Path, frame: StoredFrame) -> bool:
+    if frame.object_sha256 is not None:
+        return sha256_of_file(path) == frame.object_sha256
+    try:
+        decode_checked(path.read_bytes(), frame, key=str(path))
+    except ImagingDBError:
+        return False
+    return frame.sha256 is not None

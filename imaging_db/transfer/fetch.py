@@ -1,0 +1,105 @@
+"""One object out of the store, checked against what the catalog recorded of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import IO, Any, TypeVar
+
+from imaging_db.codecs import decode_frame
+from imaging_db.errors import ChecksumMismatch, ImagingDBError, IntegrityError
+from imaging_db.model import StoredFile, StoredFrame, sha256_of_bytes, sha256_of_pixels
+from imaging_db.stores.base import Store
+from imaging_db.stores.layout import object_key
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_CHUNK = 4 * 2**20
+
+
+def fetch_frame(frame: StoredFrame, *, store: Store, directory: str) -> bytes:
+    """Return the stored bytes of a frame, which are as recorded.
+
+    Raises
+    ------
+    ObjectNotFound
+        The object is gone.
+    ChecksumMismatch
+        Its bytes, or for a row of the original imagingDB its pixels, differ from the record.
+    """
+    key = object_key(directory, frame.file_name)
+    data = store.get(key)
+    if frame.object_sha256 is None:
+        decode_checked(data, frame, key=key)
+        return data
+    found = sha256_of_bytes(data)
+    if found != frame.object_sha256:
+        raise ChecksumMismatch(key, expected=frame.object_sha256, found=found)
+    return data
+
+
+def decode_checked(data: bytes, frame: StoredFrame, *, key: str) -> Any:
+    """Return the pixels of a stored frame, compared with the recorded SHA-256 of its pixels.
+
+    The original imagingDB handed RGB arrays to OpenCV, which stores them in reverse: where that order
+    is what fits the record, the samples are turned back.
+
+    Raises
+    ------
+    ChecksumMismatch
+        The pixels differ from the record.
+    IntegrityError
+        The bytes are no picture.
+    """
+    pixels = decode_frame(data, dtype=frame.dtype, where=key)
+    if frame.sha256 is None:
+        return pixels
+    found = sha256_of_pixels(pixels)
+    if found == frame.sha256:
+        return pixels
+    if frame.object_sha256 is None and pixels.ndim == 3:
+        turned = pixels[..., ::-1]
+        if sha256_of_pixels(turned) == frame.sha256:
+            return turned
+    raise ChecksumMismatch(key, expected=frame.sha256, found=found)
+
+
+def fetch_file(file: StoredFile, target: IO[bytes] | None, *, store: Store, directory: str) -> int:
+    """Return the size of a stored file after streaming it to ``target``, or only reading it.
+
+    Raises
+    ------
+    ObjectNotFound, ChecksumMismatch
+        The object is gone, or its bytes differ from the record.
+    """
+    key = object_key(directory, file.name)
+    digest, size = hashlib.sha256(), 0
+    with store.open(key) as source:
+        while chunk := source.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            if target is not None:
+                target.write(chunk)
+    if file.size is not None and size != file.size:
+        raise IntegrityError(f"{key} has {size} bytes instead of {file.size}")
+    if file.sha256 is not None and digest.hexdigest() != file.sha256:
+        raise ChecksumMismatch(key, expected=file.sha256, found=digest.hexdigest())
+    return size
+
+
+def damage_told(work: Callable[[Item], Result]) -> Callable[[Item], Result | ImagingDBError]:
+    """Return ``work`` with what is missing or damaged as its result instead of an exception.
+
+    One damaged object must not keep the good ones back; every other error still stops the run.
+    """
+
+    def told(item: Item) -> Result | ImagingDBError:
+        try:
+            return work(item)
+        except ImagingDBError as error:
+            if error.exit_code != IntegrityError.exit_code:
+                raise
+            return error
+
+    return told

@@ -1,0 +1,198 @@
+"""Plans: one row of a CSV, read and checked, frozen before a byte moves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from imaging_db.codecs import codec_for
+from imaging_db.config import ManifestRow, MetadataSchema, Settings, UploadSettings
+from imaging_db.errors import CorruptSource, MissingMetadata, UnsupportedFormat, UsageError
+from imaging_db.model import (
+    DatasetDraft,
+    FrameCoords,
+    JSONObject,
+    PageRef,
+    SourceFile,
+    SourceFrame,
+    UploadType,
+)
+from imaging_db.readers import registry
+from imaging_db.readers.base import Reader, ReaderOptions, ReaderSpec, ReadLimits
+from imaging_db.stores.layout import storage_dir
+from imaging_db.transfer.sources import files_of, fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPlan:
+    """What will be done for one row. ``where`` names the row in messages.
+
+    ``reader`` names the format, None for files stored as they are, whose names are in ``files``.
+    ``raw_bytes`` counts pixels or file bytes, ``frame_bytes`` the largest frame.
+    """
+
+    where: str
+    source: Path
+    draft: DatasetDraft
+    reader: str | None
+    options: ReaderOptions
+    files: tuple[SourceFile, ...]
+    raw_bytes: int
+    frame_bytes: int
+    notes: tuple[str, ...] = ()
+
+    def open(self) -> Reader:
+        """Return the open reader of this plan."""
+        return registry.get(self.reader or "").open(self.source, self.options)
+
+    def source_fingerprint(self, sources: tuple[Path, ...]) -> str:
+        """Return the fingerprint of the files as they are now."""
+        return fingerprint(
+            sources,
+            self.source,
+            settings=(self.reader, self.options.positions, self.options.filename_parser),
+        )
+
+
+class Planner:
+    """Makes plans for the rows of one CSV; the reader and the schema are looked up once."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Check what the config names: reader, schema; `ConfigError` where one does not exist."""
+        self._settings = settings
+        upload = settings.upload
+        self._spec = registry.get(upload.frames_format) if upload.frames_format else None
+        self._schema = MetadataSchema(upload.meta_schema) if upload.meta_schema else None
+
+    def plan(self, row: ManifestRow, where: str) -> UploadPlan:
+        """Return the plan of a row, after everything was checked that needs no pixels.
+
+        Raises
+        ------
+        ReaderError
+            The source is refused; names file, page and cause.
+        """
+        if self._settings.upload.upload_type is UploadType.FILE:
+            return self._plan_files(row, where)
+        spec = self._spec or registry.find(row.source)
+        if row.positions is not None and not spec.takes_positions:
+            raise UnsupportedFormat(
+                row.source,
+                f"positions cannot be chosen for {spec.name}",
+                hint="leave the cell empty",
+            )
+        return self._plan_frames(row, where, spec)
+
+    def _plan_frames(self, row: ManifestRow, where: str, spec: ReaderSpec) -> UploadPlan:
+        options = reader_options(self._settings.upload, row.positions)
+        with spec.open(row.source, options) as reader:
+            sizes = _check_frames(reader, self._schema)
+            acquisition = reader.acquisition
+            if acquisition.nbr_frames != len(sizes):
+                raise CorruptSource(
+                    row.source, f"promises {acquisition.nbr_frames} frames and gives {len(sizes)}"
+                )
+            mark = fingerprint(
+                reader.sources,
+                row.source,
+                settings=(spec.name, options.positions, options.filename_parser),
+            )
+        draft = self._draft(row, mark, len(sizes), acquisition.metadata, acquisition=acquisition)
+        return UploadPlan(
+            where=where,
+            source=row.source,
+            draft=draft,
+            reader=spec.name,
+            options=options,
+            files=(),
+            raw_bytes=sum(sizes),
+            frame_bytes=max(sizes),
+            notes=acquisition.notes,
+        )
+
+    def _plan_files(self, row: ManifestRow, where: str) -> UploadPlan:
+        if row.positions is not None:
+            raise UnsupportedFormat(
+                row.source, "positions cannot be chosen for a file", hint="leave the cell empty"
+            )
+        files = files_of(row.source)
+        mark = fingerprint([f.path for f in files], row.source, settings=(None, None, None))
+        metadata: JSONObject = {"file_origin": str(row.source)}
+        return UploadPlan(
+            where=where,
+            source=row.source,
+            draft=self._draft(row, mark, len(files), metadata),
+            reader=None,
+            options=ReaderOptions(),
+            files=files,
+            raw_bytes=sum(file.size for file in files),
+            frame_bytes=0,
+        )
+
+    def _draft(
+        self, row: ManifestRow, mark: str, count: int, metadata: JSONObject, **more: object
+    ) -> DatasetDraft:
+        upload, store = self._settings.upload, self._settings.store
+        return DatasetDraft(
+            serial=str(row.serial),
+            acquired_at=row.serial.acquired_at,
+            upload_type=upload.upload_type,
+            description=row.description,
+            microscope=upload.microscope,
+            parent_serial=row.parent_serial,
+            fingerprint=mark,
+            storage=store.storage,
+            storage_access=store.access,
+            storage_dir=storage_dir(upload.upload_type, str(row.serial)),
+            nbr_objects=count,
+            metadata=metadata,
+            **more,  # type: ignore[arg-type]
+        )
+
+
+def reader_options(upload: UploadSettings, positions: tuple[int, ...] | None) -> ReaderOptions:
+    """Return what config and row say to a reader."""
+    defaults = ReadLimits()
+    limits = ReadLimits(
+        max_frame_bytes=upload.max_frame_bytes or defaults.max_frame_bytes,
+        max_frames=upload.max_frames or defaults.max_frames,
+    )
+    return ReaderOptions(positions, upload.filename_parser, limits)
+
+
+def _check_frames(reader: Reader, schema: MetadataSchema | None) -> list[int]:
+    """Return the bytes of each frame, after every frame was checked without its pixels."""
+    sizes: list[int] = []
+    seen: dict[FrameCoords, PageRef] = {}
+    for frame in reader.frames():
+        earlier = seen.setdefault(frame.coords, frame.source)
+        if earlier is not frame.source:
+            raise CorruptSource(
+                frame.source.path,
+                f"lies at {frame.coords} as page {earlier.page} of {earlier.path.name} does",
+                page=frame.source.page,
+            )
+        sizes.append(_check_frame(frame, schema))
+    if not sizes:
+        raise CorruptSource(reader.sources[0] if reader.sources else "source", "holds no frame")
+    return sizes
+
+
+def _check_frame(frame: SourceFrame, schema: MetadataSchema | None) -> int:
+    colors = frame.shape[2] if len(frame.shape) == 3 else 1
+    try:
+        codec_for(frame.dtype, colors)
+    except UsageError as error:
+        raise UnsupportedFormat(frame.source.path, error.message, page=frame.source.page) from error
+    found = schema.problem(frame.metadata) if schema else None
+    if found is not None:
+        field, cause = found
+        raise MissingMetadata(frame.source.path, field, cause, page=frame.source.page)
+    return math.prod(frame.shape) * _item_size(frame.dtype)
+
+
+def _item_size(dtype: str) -> int:
+    import numpy as np
+
+    return np.dtype(dtype).itemsize

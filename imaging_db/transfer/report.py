@@ -1,0 +1,94 @@
+"""What came of an upload, a download or a verification; and how progress is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from imaging_db.errors import ImagingDBError
+
+
+class Outcome(str, Enum):
+    """What became of one row or dataset."""
+
+    UPLOADED = "uploaded"
+    REPLACED = "replaced"
+    ALREADY_THERE = "already there"
+    PLANNED = "planned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadReport:
+    """One row of an upload. ``nbr_objects`` are frames or files, ``reused`` those of an earlier run.
+
+    ``raw_bytes`` counts pixels or file bytes, ``stored_bytes`` what was put; ``removed`` the objects that
+    ``--overwrite`` replaced. ``error`` is set where the outcome is failed.
+    """
+
+    serial: str
+    where: str
+    outcome: Outcome
+    nbr_objects: int = 0
+    reused: int = 0
+    removed: int = 0
+    raw_bytes: int = 0
+    stored_bytes: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    error: ImagingDBError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadReport:
+    """One download: where it lies, how many objects were written and how many were there already."""
+
+    serial: str
+    folder: Path
+    written: int
+    kept: int
+    nbr_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """One verification: how many objects were read, and one error for each that is not as recorded.
+
+    ``unrecorded`` counts objects for which the original imagingDB recorded no hash.
+    """
+
+    serial: str
+    checked: int
+    unrecorded: int
+    nbr_bytes: int
+    seconds: float
+    failures: tuple[ImagingDBError, ...] = field(default=())
+
+
+class Progress(Protocol):
+    """Whom the transfers tell how far they are. Called from one thread."""
+
+    def start(self, title: str, total: int) -> None:
+        """Begin one row or dataset of ``total`` objects."""
+
+    def advance(self, objects: int, nbr_bytes: int) -> None:
+        """So many more objects are done, which were so many raw bytes."""
+
+    def finish(self) -> None:
+        """The row or dataset is done, well or not."""
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def start(self, title: str, total: int) -> None:
+        """Say nothing."""
+
+    def advance(self, objects: int, nbr_bytes: int) -> None:
+        """Say nothing."""
+
+    def finish(self) -> None:
+        """Say nothing."""

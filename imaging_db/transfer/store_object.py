@@ -1,0 +1,120 @@
+"""One frame or one file from its source into the store."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from imaging_db.codecs import decode_frame, encode_frame
+from imaging_db.errors import CorruptSource, IntegrityError, ObjectConflict, SourceChanged
+from imaging_db.model import (
+    SourceFile,
+    SourceFrame,
+    StoredFile,
+    StoredFrame,
+    sha256_of_bytes,
+    sha256_of_pixels,
+)
+from imaging_db.readers.base import Reader
+from imaging_db.stores.base import Store
+from imaging_db.stores.layout import frame_name, object_key
+
+_CHUNK = 4 * 2**20
+
+
+def store_frame(
+    frame: SourceFrame, *, reader: Reader, store: Store, directory: str
+) -> tuple[StoredFrame, int]:
+    """Return the row of one frame and the bytes of its pixels, once it is in the store.
+
+    Raises
+    ------
+    ReaderError
+        The pixels cannot be read.
+    ObjectConflict
+        The store holds other pixels under the frame's key.
+    """
+    pixels = reader.read(frame)
+    sha256 = sha256_of_pixels(pixels)
+    encoded = encode_frame(pixels)
+    name = frame_name(frame.coords, encoded.suffix)
+    key = object_key(directory, name)
+    object_sha256, object_size = encoded.sha256, len(encoded.data)
+    try:
+        store.put(key, encoded.data, sha256=encoded.sha256)
+    except ObjectConflict as conflict:
+        object_sha256, object_size = _same_pixels(store, key, frame, sha256, conflict)
+    stored = StoredFrame(
+        coords=frame.coords,
+        file_name=name,
+        sha256=sha256,
+        object_sha256=object_sha256,
+        object_size=object_size,
+        codec=encoded.codec,
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        colors=pixels.shape[2] if pixels.ndim == 3 else 1,
+        dtype=frame.dtype,
+        channel_name=frame.channel_name,
+        position_name=frame.position_name,
+        metadata=frame.metadata,
+    )
+    return stored, pixels.nbytes
+
+
+def _same_pixels(
+    store: Store, key: str, frame: SourceFrame, sha256: str, conflict: ObjectConflict
+) -> tuple[str, int]:
+    """An interrupted run of an older version may have encoded the same pixels to other bytes."""
+    data = store.get(key)
+    try:
+        found = sha256_of_pixels(decode_frame(data, dtype=frame.dtype, where=key))
+    except IntegrityError:
+        raise conflict from None
+    if found != sha256:
+        raise conflict
+    return sha256_of_bytes(data), len(data)
+
+
+def store_file(file: SourceFile, *, store: Store, directory: str) -> StoredFile:
+    """Return the row of one file, once its bytes are in the store; read twice, in bounded memory.
+
+    Raises
+    ------
+    SourceChanged
+        Its size or time changed meanwhile.
+    """
+    before = _state(file.path)
+    sha256 = sha256_of_file(file.path)
+    try:
+        with file.path.open("rb") as stream:
+            store.put_stream(
+                object_key(directory, file.name), stream, size=before[0], sha256=sha256
+            )
+    except OSError as error:
+        raise CorruptSource(file.path, error.strerror or "cannot be read") from error
+    if _state(file.path) != before:
+        raise SourceChanged(
+            file.path, "was written to while it was read", hint="rerun when it rests"
+        )
+    return StoredFile(file.name, sha256, before[0])
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes, in bounded memory."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise CorruptSource(path, error.strerror or "cannot be read") from error
+    return digest.hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise SourceChanged(path, f"went away while it was read ({error.strerror})") from error
+    return found.st_size, found.st_mtime_ns, found.st_ino

@@ -1,0 +1,101 @@
+"""One row of an upload: claim, stream, make durable, publish; every step may be repeated."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from imaging_db.catalog import Catalog
+from imaging_db.errors import DatasetExists
+from imaging_db.model import Claim, Dataset, DatasetStatus
+from imaging_db.stores.base import Store
+from imaging_db.transfer.claims import HeldClaim, take_claim
+from imaging_db.transfer.compare import same_content
+from imaging_db.transfer.plan import UploadPlan
+from imaging_db.transfer.pool import worker_count
+from imaging_db.transfer.remove import remove_dataset, remove_objects
+from imaging_db.transfer.report import Outcome, Progress, Silent, UploadReport
+from imaging_db.transfer.stream import Stream
+
+
+@dataclass(frozen=True)
+class Uploader:
+    """Uploads planned rows into one catalog and one store.
+
+    ``workers`` None lets each row choose by the machine and the size of its frames.
+    """
+
+    catalog: Catalog
+    store: Store
+    workers: int | None = None
+    overwrite: bool = False
+    progress: Progress = field(default_factory=Silent)
+
+    def upload(self, plan: UploadPlan) -> UploadReport:
+        """Return what came of one row. Rerunning goes on where an earlier run stopped.
+
+        Raises
+        ------
+        ImagingDBError
+            Nothing of the row can be seen then; what was stored is kept for the next run.
+        """
+        started = time.monotonic()
+        removed = 0
+        try:
+            claim = take_claim(self.catalog, plan.draft)
+        except DatasetExists as exists:
+            if self._holds_already(exists.existing, plan):
+                return _report(plan, Outcome.ALREADY_THERE, started)
+            if not self.overwrite:
+                raise
+            removed = remove_dataset(self.catalog, self.store, plan.draft.serial)
+            claim = take_claim(self.catalog, plan.draft)
+        stream = self._write(plan, claim)
+        return _report(
+            plan,
+            Outcome.REPLACED if removed else Outcome.UPLOADED,
+            started,
+            reused=stream.reused,
+            removed=removed,
+            stored_bytes=stream.stored_bytes,
+        )
+
+    def _holds_already(self, existing: Dataset, plan: UploadPlan) -> bool:
+        if existing.status is not DatasetStatus.READY:
+            return False
+        if existing.fingerprint == plan.draft.fingerprint:
+            return True
+        return same_content(self.catalog, existing, plan, workers=self._workers(plan))
+
+    def _write(self, plan: UploadPlan, claim: Claim) -> Stream:
+        with HeldClaim(self.catalog, claim) as held:
+            if claim.cleared:
+                remove_objects(self.store, plan.draft.storage_dir)
+            stream = Stream(
+                self.catalog, self.store, plan, held, self.progress, self._workers(plan)
+            )
+            self.progress.start(plan.draft.serial, plan.draft.nbr_objects)
+            try:
+                stream.run()
+                held.check()
+                self.catalog.publish(claim)
+            finally:
+                self.progress.finish()
+        return stream
+
+    def _workers(self, plan: UploadPlan) -> int:
+        remote = plan.draft.storage == "s3"
+        return worker_count(self.workers, frame_bytes=plan.frame_bytes, remote=remote)
+
+
+def _report(plan: UploadPlan, outcome: Outcome, started: float, **counts: int) -> UploadReport:
+    return UploadReport(
+        serial=plan.draft.serial,
+        where=plan.where,
+        outcome=outcome,
+        nbr_objects=plan.draft.nbr_objects,
+        raw_bytes=plan.raw_bytes,
+        seconds=time.monotonic() - started,
+        notes=plan.notes,
+        **counts,
+    )

@@ -1,0 +1,9 @@
+"""Fixtures that every test may use; servers live in tests/support."""
+
+from __future__ import annotations
+
+pytest_plugins = [
+    "tests.support.environment",
+    "tests.support.postgres",
+    "tests.support.s3",
+]
