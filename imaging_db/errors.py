@@ -26,6 +26,7 @@
       Conflict                          7   exists already, with other content
         DatasetExists                   7
         ObjectConflict                  7   (.key)
+        ObjectsInTheWay                 7
       DatasetBusy                       8   another live run has claimed it (.owner)
       RowsFailed                        3   some rows of a CSV failed (.failures); each carries its own error
       Interrupted                     130   stopped by the user or the system; 143 for SIGTERM
@@ -228,6 +229,16 @@ class ObjectConflict(Conflict):
     def __init__(self, key: str, where: str) -> None:
         self.key = key
         super().__init__(f"{key} exists in {where} with other content")
+
+
+class ObjectsInTheWay(Conflict):
+    """The store holds objects below a new dataset's prefix that are none of its own."""
+
+    def __init__(self, prefix: str, count: int, where: str) -> None:
+        super().__init__(
+            f"{prefix} in {where} holds {count} objects of another upload",
+            hint="replace them with --overwrite, or choose another id",
+        )
 
 
 class DatasetBusy(ImagingDBError):

@@ -1,0 +1,6 @@
+"""The catalog: the rows that say what exists, over SQLite and PostgreSQL."""
+
+from imaging_db.catalog.catalog import Catalog
+from imaging_db.catalog.claims import Unfinished
+
+__all__ = ["Catalog", "Unfinished"]

@@ -115,7 +115,7 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise ConfigError(
-            f"{path}:{line}: not {encoding[:6].upper()}", hint="save it as UTF-8"
+            f"{path}:{line}: not {encoding.removesuffix('-sig').upper()}", hint="save it as UTF-8"
         ) from error
     if "\x00" in text:
         raise ConfigError(f"{path}: holds NUL characters, so it is not a CSV")
@@ -187,7 +187,7 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:  # a name or path longer than the file system takes
-        raise ValueError(f"{str(path)[:80]!r}...: {error.strerror}") from error
+        raise ValueError(f"{path.name[:40]!r}...: {error.strerror}") from error
 
 
 def parse_positions(text: str) -> tuple[int, ...] | None:

@@ -123,8 +123,8 @@ class Claim:
     """The right to write one pending dataset, held by one run.
 
     ``token`` is unique to this claim and fences every write. ``resumed`` says that an earlier run left
-    rows of the same source behind; they count. ``cleared`` says that an earlier run left rows of another
-    source behind; they are gone, its objects may still lie in the store.
+    rows of the same source behind; they count. ``cleared`` says that an earlier run left no row that
+    counts; objects of it, perhaps of another source, may still lie in the store.
     """
 
     dataset_id: int

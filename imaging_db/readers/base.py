@@ -103,7 +103,8 @@ class ReaderSpec:
     """A format as the registry knows it; light, so that the heavy imports wait for ``open``.
 
     ``sniff`` looks inside the source, never by suffix alone, and answers `Match.NO` for what it cannot
-    open. ``open`` returns a `Reader` or raises a `ReaderError`.
+    open. ``open`` returns a `Reader` or raises a `ReaderError`. ``takes_positions`` says whether
+    `ReaderOptions.positions` means something to it; elsewhere a CSV that names positions is refused.
     """
 
     name: str
@@ -111,3 +112,4 @@ class ReaderSpec:
     sniff: Callable[[Path], Match]
     open: Callable[[Path, ReaderOptions], Reader]
     aliases: tuple[str, ...] = ()
+    takes_positions: bool = False

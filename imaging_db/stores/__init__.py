@@ -1,0 +1,1 @@
+"""Where the bytes go: keys to bytes, put once and never overwritten."""

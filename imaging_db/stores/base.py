@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol, runtime_checkable
@@ -10,6 +11,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 from imaging_db.errors import UnsafePath
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")
+_TEMPORARY = re.compile(r"\.imaging_db-[0-9a-f]{16}\.part")
 _MAX_KEY_BYTES = 1024
 _MAX_PART_BYTES = 255
 
@@ -37,8 +39,11 @@ class Store(Protocol):
     def address(self) -> str:
         """Return the store for people: ``/data/lab`` or ``s3://bucket``, without secrets."""
 
-    def probe(self) -> None:
-        """Check, before any work, that the store is there and may be written to; leave no trace."""
+    def probe(self, *, write: bool = True) -> None:
+        """Check, before any work, that the store is there and may be read; leave no trace.
+
+        With ``write`` also that it may be written to: something small is put and deleted.
+        """
 
     def put(self, key: str, data: bytes | memoryview, *, sha256: str) -> bool:
         """Put ``data`` under ``key`` if nothing is there; return False where the same bytes were.
@@ -51,11 +56,19 @@ class Store(Protocol):
             Other bytes are there; they stay.
         """
 
-    def put_stream(self, key: str, stream: BinaryIO, *, size: int, sha256: str | None = None) -> bool:
-        """Put ``size`` bytes of a seekable ``stream`` in bounded memory; otherwise as `put`.
+    def put_stream(
+        self, key: str, stream: BinaryIO, *, size: int, sha256: str | None = None
+    ) -> bool:
+        """Put ``size`` bytes of a seekable ``stream``, from where it stands; otherwise as `put`.
 
-        ``sha256`` is given where the caller has it already. A stream that ends early raises
-        `StoreUnavailable` and leaves nothing behind.
+        In bounded memory. ``sha256`` is given where the caller has it already.
+
+        Raises
+        ------
+        StoreUnavailable
+            The stream ended early; nothing is left behind.
+        ChecksumMismatch
+            The bytes read are not those of ``sha256``; nothing is left behind.
         """
 
     def get(self, key: str) -> bytes:
@@ -68,7 +81,11 @@ class Store(Protocol):
         """Return what is known of ``key`` without reading it, None where nothing is there."""
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield the objects below the folder ``prefix`` (whole parts: ``a/b`` is not below ``a/bc``)."""
+        """Yield the objects below the folder ``prefix``, sorted by key in code point order.
+
+        Whole parts: ``a/bc`` is not below ``a/b``. An empty prefix means the whole store. Temporary files
+        and what is no valid key are left out. ``sha256`` may be None, `stat` knows more.
+        """
 
     def delete(self, key: str) -> bool:
         """Delete ``key``; return False where nothing was there."""
@@ -84,7 +101,8 @@ def check_key(key: str) -> str:
     """Return ``key`` if it is a safe relative path.
 
     No empty part, no ``.`` or ``..``, no leading ``/``, no backslash, no control character, no drive
-    letter, at most 255 bytes a part and 1024 in all (the limits of file systems and of S3).
+    letter, at most 255 bytes a part and 1024 in all (the limits of file systems and of S3), no name of
+    a temporary file.
 
     Raises
     ------
@@ -98,10 +116,24 @@ def check_key(key: str) -> str:
         raise UnsafePath(f"key {key!r} has a backslash or a control character")
     if len(parts[0]) > 1 and parts[0][1] == ":":
         raise UnsafePath(f"key {key!r} starts with a drive letter")
+    if any(is_temporary(part) for part in parts):
+        raise UnsafePath(f"key {key!r} is kept for temporary files")
     try:
         sizes = [len(part.encode()) for part in parts]
     except UnicodeEncodeError:
         raise UnsafePath(f"key {key!r} is not valid Unicode") from None
     if max(sizes) > _MAX_PART_BYTES or sum(sizes) + len(parts) - 1 > _MAX_KEY_BYTES:
-        raise UnsafePath(f"key {key[:40]!r}... is longer than {_MAX_PART_BYTES} bytes a part or 1024")
+        raise UnsafePath(
+            f"key {key[:40]!r}... is longer than {_MAX_PART_BYTES} bytes a part or 1024"
+        )
     return key
+
+
+def is_temporary(name: str) -> bool:
+    """Return True where ``name`` is that of a file that a store was still writing, or a probe."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def temporary_name() -> str:
+    """Return a name that no object has: hidden, recognised by `is_temporary`, never the same twice."""
+    return f".imaging_db-{secrets.token_hex(8)}.part"

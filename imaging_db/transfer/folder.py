@@ -111,15 +111,20 @@ def _mapped(error: OSError, target: Path) -> StoreUnavailable | UsageError:
 def _lock(stream: IO[bytes]) -> bool:
     """Return True once this process alone holds the file's advisory lock."""
     try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return os.fstat(stream.fileno()).st_nlink > 0  # not one that its last owner unlinked
+        return _try_lock(stream)
     except OSError:
         return False
-    return True
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(stream: IO[bytes]) -> bool:
+        msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        return True
+else:
+    import fcntl
+
+    def _try_lock(stream: IO[bytes]) -> bool:
+        fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(stream.fileno()).st_nlink > 0  # not one that its last owner unlinked

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from imaging_db.codecs import codec_for
+from imaging_db.codecs import codec_for, suffix_of
 from imaging_db.config import ManifestRow, MetadataSchema, Settings, UploadSettings
 from imaging_db.errors import CorruptSource, MissingMetadata, UnsupportedFormat, UsageError
 from imaging_db.model import (
@@ -20,7 +20,7 @@ from imaging_db.model import (
 )
 from imaging_db.readers import registry
 from imaging_db.readers.base import Reader, ReaderOptions, ReaderSpec, ReadLimits
-from imaging_db.stores.layout import storage_dir
+from imaging_db.stores.layout import frame_name, object_key, storage_dir
 from imaging_db.transfer.sources import files_of, fingerprint
 
 
@@ -46,6 +46,14 @@ class UploadPlan:
         """Return the open reader of this plan."""
         return registry.get(self.reader or "").open(self.source, self.options)
 
+    def keys(self) -> set[str]:
+        """Return the key of every object that the dataset will have."""
+        directory = self.draft.storage_dir
+        if self.reader is None:
+            return {object_key(directory, file.name) for file in self.files}
+        with self.open() as reader:
+            return {frame_key(directory, frame) for frame in reader.frames()}
+
     def source_fingerprint(self, sources: tuple[Path, ...]) -> str:
         """Return the fingerprint of the files as they are now."""
         return fingerprint(
@@ -53,6 +61,14 @@ class UploadPlan:
             self.source,
             settings=(self.reader, self.options.positions, self.options.filename_parser),
         )
+
+
+def frame_key(directory: str, frame: SourceFrame) -> str:
+    """Return the key that a frame will have."""
+    colors = frame.shape[2] if len(frame.shape) == 3 else 1
+    return object_key(
+        directory, frame_name(frame.coords, suffix_of(codec_for(frame.dtype, colors)))
+    )
 
 
 class Planner:

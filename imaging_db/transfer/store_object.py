@@ -6,7 +6,13 @@ import hashlib
 from pathlib import Path
 
 from imaging_db.codecs import decode_frame, encode_frame
-from imaging_db.errors import CorruptSource, IntegrityError, ObjectConflict, SourceChanged
+from imaging_db.errors import (
+    ChecksumMismatch,
+    CorruptSource,
+    IntegrityError,
+    ObjectConflict,
+    SourceChanged,
+)
 from imaging_db.model import (
     SourceFile,
     SourceFrame,
@@ -91,6 +97,8 @@ def store_file(file: SourceFile, *, store: Store, directory: str) -> StoredFile:
             store.put_stream(
                 object_key(directory, file.name), stream, size=before[0], sha256=sha256
             )
+    except ChecksumMismatch as error:
+        raise _changed(file.path) from error
     except OSError as error:
         raise CorruptSource(file.path, error.strerror or "cannot be read") from error
     if _state(file.path) != before:
@@ -98,6 +106,10 @@ def store_file(file: SourceFile, *, store: Store, directory: str) -> StoredFile:
             file.path, "was written to while it was read", hint="rerun when it rests"
         )
     return StoredFile(file.name, sha256, before[0])
+
+
+def _changed(path: Path) -> SourceChanged:
+    return SourceChanged(path, "was written to while it was read", hint="rerun when it rests")
 
 
 def sha256_of_file(path: Path) -> str:

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from imaging_db.catalog import Catalog
-from imaging_db.codecs import codec_for, suffix_of
 from imaging_db.errors import Interrupted, SourceChanged, StoreUnavailable
 from imaging_db.model import SourceFile, SourceFrame, StoredFile, StoredFrame
 from imaging_db.readers.base import Reader
 from imaging_db.stores.base import Store
-from imaging_db.stores.layout import frame_name, object_key
+from imaging_db.stores.layout import object_key
 from imaging_db.transfer.claims import HeldClaim
-from imaging_db.transfer.plan import UploadPlan
+from imaging_db.transfer.plan import UploadPlan, frame_key
 from imaging_db.transfer.pool import pooled
 from imaging_db.transfer.report import Progress
 from imaging_db.transfer.store_object import store_file, store_frame
@@ -99,8 +98,9 @@ class Stream:
         resumed = self.held.claim.resumed
         known = self.catalog.stored_coords(self.held.claim) if resumed else {}
         there = self._keys_there() if known else frozenset()
+        directory = self.plan.draft.storage_dir
         for frame in reader.frames():
-            if frame.coords in known and self._key_of(frame) in there:
+            if frame.coords in known and frame_key(directory, frame) in there:
                 self._reuse()
             else:
                 yield frame
@@ -114,11 +114,6 @@ class Stream:
                 self._reuse()
             else:
                 yield file
-
-    def _key_of(self, frame: SourceFrame) -> str:
-        colors = frame.shape[2] if len(frame.shape) == 3 else 1
-        name = frame_name(frame.coords, suffix_of(codec_for(frame.dtype, colors)))
-        return object_key(self.plan.draft.storage_dir, name)
 
     def _keys_there(self) -> frozenset[str]:
         return frozenset(found.key for found in self.store.list(self.plan.draft.storage_dir))

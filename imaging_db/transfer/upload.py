@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imaging_db.catalog import Catalog
-from imaging_db.errors import DatasetExists
+from imaging_db.errors import DatasetExists, ObjectsInTheWay
 from imaging_db.model import Claim, Dataset, DatasetStatus
 from imaging_db.stores.base import Store
 from imaging_db.transfer.claims import HeldClaim, take_claim
@@ -50,11 +50,11 @@ class Uploader:
                 raise
             removed = remove_dataset(self.catalog, self.store, plan.draft.serial)
             claim = take_claim(self.catalog, plan.draft)
-        stream = self._write(plan, claim)
-        return _report(
-            plan,
-            Outcome.REPLACED if removed else Outcome.UPLOADED,
-            started,
+        stream, cleared = self._write(plan, claim)
+        removed += cleared
+        outcome = Outcome.REPLACED if removed else Outcome.UPLOADED
+        return replace(
+            _report(plan, outcome, started),
             reused=stream.reused,
             removed=removed,
             stored_bytes=stream.stored_bytes,
@@ -67,10 +67,10 @@ class Uploader:
             return True
         return same_content(self.catalog, existing, plan, workers=self._workers(plan))
 
-    def _write(self, plan: UploadPlan, claim: Claim) -> Stream:
+    def _write(self, plan: UploadPlan, claim: Claim) -> tuple[Stream, int]:
+        """Return the stream that ran, and how many objects of others were removed for it."""
         with HeldClaim(self.catalog, claim) as held:
-            if claim.cleared:
-                remove_objects(self.store, plan.draft.storage_dir)
+            removed = 0 if claim.resumed else self._clear_way(plan)
             stream = Stream(
                 self.catalog, self.store, plan, held, self.progress, self._workers(plan)
             )
@@ -81,14 +81,30 @@ class Uploader:
                 self.catalog.publish(claim)
             finally:
                 self.progress.finish()
-        return stream
+        return stream, removed
+
+    def _clear_way(self, plan: UploadPlan) -> int:
+        """Return how many objects were removed from the dataset's prefix before its first frame.
+
+        An unfinished upload of another source, or another catalog, may have left them. What has the
+        content of this source is taken over frame by frame; everything else stays unless the user
+        said --overwrite.
+        """
+        directory = plan.draft.storage_dir
+        if self.overwrite:
+            return remove_objects(self.store, directory)
+        there = {found.key for found in self.store.list(directory)}
+        strays = there - plan.keys() if there else there
+        if strays:
+            raise ObjectsInTheWay(f"{directory}/", len(strays), self.store.address)
+        return 0
 
     def _workers(self, plan: UploadPlan) -> int:
         remote = plan.draft.storage == "s3"
         return worker_count(self.workers, frame_bytes=plan.frame_bytes, remote=remote)
 
 
-def _report(plan: UploadPlan, outcome: Outcome, started: float, **counts: int) -> UploadReport:
+def _report(plan: UploadPlan, outcome: Outcome, started: float) -> UploadReport:
     return UploadReport(
         serial=plan.draft.serial,
         where=plan.where,
@@ -97,5 +113,4 @@ def _report(plan: UploadPlan, outcome: Outcome, started: float, **counts: int) -
         raw_bytes=plan.raw_bytes,
         seconds=time.monotonic() - started,
         notes=plan.notes,
-        **counts,
     )

@@ -1,0 +1,330 @@
+"""The catalog: what exists, who may write it, what is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from imaging_db.catalog import claims, datasets, deletions, frames, schema
+from imaging_db.catalog.claims import Unfinished
+from imaging_db.catalog.datasets import DatasetOrder
+from imaging_db.catalog.transactions import Transactions
+from imaging_db.config.settings import DatabaseSettings
+from imaging_db.model import (
+    Acquisition,
+    Claim,
+    Dataset,
+    DatasetDraft,
+    DatasetQuery,
+    FrameCoords,
+    FrameSelection,
+    JSONObject,
+    StoredFile,
+    StoredFrame,
+)
+
+STALE_AFTER = 60.0
+"""Seconds without a sign of life after which a claim may be taken over."""
+
+_BATCH = 10_000
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+class Catalog:
+    """An open catalog: a context manager, safe for threads. Only ready datasets can be seen.
+
+    Every method is one transaction, or one for each page or batch, and may raise `CatalogUnavailable`
+    (worth another try later) and `IntegrityError` (the database is damaged).
+    """
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    @classmethod
+    def open(
+        cls, settings: DatabaseSettings, *, create: bool = False, patience: float | None = None
+    ) -> Catalog:
+        """Return an open catalog.
+
+        ``create`` lets an empty database get its tables, and a SQLite file come into being; a database
+        of imagingDB or of another version is never changed here. ``patience`` is how many seconds one
+        transaction may take, or wait for another's.
+
+        Raises
+        ------
+        ConfigError
+            There is no such database, or it refuses the login.
+        SchemaOutOfDate
+            It has other tables than this program needs; tells the command that helps.
+        CatalogUnavailable, IntegrityError
+            It does not answer; it is damaged, or no database.
+        """
+        transactions = Transactions(settings, create=create, patience=patience)
+        try:
+            schema.require_current(transactions, create=create)
+        except BaseException:
+            transactions.close()
+            raise
+        return cls(transactions)
+
+    @property
+    def address(self) -> str:
+        """Return where the catalog is, for people, without the password."""
+        return self._transactions.settings.address
+
+    def close(self) -> None:
+        """Close every connection; closing twice is allowed."""
+        self._transactions.close()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- writing: claim, rows, publish
+
+    def claim(
+        self,
+        draft: DatasetDraft,
+        *,
+        token: str,
+        stale_after: float = STALE_AFTER,
+        evict: str | None = None,
+    ) -> Claim:
+        """Return the right to write one dataset, held by ``token`` alone.
+
+        A new dataset gets its pending row. A pending one is taken over where its claim was released, was
+        not renewed for ``stale_after`` seconds by the database's clock, or is held by ``evict``, an owner
+        that the caller knows to be dead. What an earlier run wrote of the same source stays.
+
+        Raises
+        ------
+        DatasetBusy
+            A live run holds it; ``owner`` is its token.
+        DatasetExists
+            It is ready, or being deleted: see the status of ``existing``.
+        ConfigError
+            Its parent does not exist, or is not complete.
+        """
+        return self._write(
+            lambda connection: claims.take(
+                connection, draft, token=token, stale_after=stale_after, evict=evict
+            )
+        )
+
+    def renew(self, claim: Claim) -> None:
+        """Show that the owner of a claim is alive. Raises `DatasetBusy` where the claim is lost."""
+        self._write(lambda connection: claims.hold(connection, claim))
+
+    def release(self, claim: Claim) -> None:
+        """Give a claim back and keep its rows. Raises `DatasetBusy` where the claim is lost."""
+        self._write(lambda connection: claims.release(connection, claim))
+
+    def stored_coords(self, claim: Claim) -> dict[FrameCoords, str]:
+        """Return the SHA-256 of the pixels of every frame that has a row already."""
+        return self._read(lambda connection: frames.stored_coords(connection, claim.dataset_id))
+
+    def stored_names(self, claim: Claim) -> dict[str, str]:
+        """Return the SHA-256 of every file that has a row already, by its name."""
+        return self._read(lambda connection: frames.stored_names(connection, claim.dataset_id))
+
+    def add_frames(self, claim: Claim, stored: Sequence[StoredFrame]) -> None:
+        """Write rows of frames whose bytes are durable. A frame with the same pixels may come again.
+
+        Raises
+        ------
+        DatasetBusy
+            The claim is lost.
+        Conflict
+            A frame is there already with other pixels.
+        """
+
+        def write(connection: Connection, batch: Sequence[StoredFrame]) -> None:
+            claims.hold(connection, claim)
+            frames.add_frames(connection, claim.dataset_id, batch)
+
+        self._write_batches(write, stored)
+
+    def add_files(self, claim: Claim, stored: Sequence[StoredFile]) -> None:
+        """Write rows of files whose bytes are durable; otherwise as `add_frames`."""
+
+        def write(connection: Connection, batch: Sequence[StoredFile]) -> None:
+            claims.hold(connection, claim)
+            directory = datasets.by_id(connection, claim.dataset_id).storage_dir
+            frames.add_files(connection, claim.dataset_id, batch, storage_dir=directory)
+
+        self._write_batches(write, stored)
+
+    def publish(self, claim: Claim) -> Dataset:
+        """Make a dataset visible, in one transaction, and return it.
+
+        Where the answer to the COMMIT is lost, the dataset is looked up before anything is decided.
+
+        Raises
+        ------
+        IntegrityError
+            Rows are missing, or too many.
+        DatasetBusy
+            The claim is lost.
+        """
+        return self._write(lambda connection: claims.publish(connection, claim))
+
+    def begin_delete(self, serial: str, *, stale_after: float = STALE_AFTER) -> Dataset:
+        """Take a dataset out of sight and return it; also a pending one that nobody alive holds.
+
+        Its objects may be deleted then, and `finish_delete` ends it. Repeating goes on with a deletion
+        that stopped.
+
+        Raises
+        ------
+        DatasetNotFound, DatasetBusy
+            There is none; it is being uploaded.
+        Conflict
+            It is a parent, or shares its objects with another dataset.
+        """
+        return self._write(
+            lambda connection: deletions.begin(connection, serial, stale_after=stale_after)
+        )
+
+    def finish_delete(self, serial: str) -> None:
+        """Delete the rows of a dataset whose deletion was begun; nothing happens where none are left.
+
+        Raises
+        ------
+        Conflict
+            Its deletion was not begun.
+        """
+        while not self._write(lambda connection: deletions.finish(connection, serial)):
+            pass
+
+    # --- reading
+
+    def dataset(self, serial: str) -> Dataset:
+        """Return the dataset of that serial.
+
+        Raises
+        ------
+        DatasetNotFound
+            None can be seen; ``nearest`` holds similar serials, and the message tells if it is pending.
+        """
+        return datasets.to_dataset(self._read(lambda c: datasets.ready_row(c, serial)))
+
+    def datasets(
+        self, query: DatasetQuery | None = None, *, order: DatasetOrder = "serial"
+    ) -> Iterator[Dataset]:
+        """Yield the datasets that a query finds, page by page; all of them without a query."""
+        wanted = query or DatasetQuery()
+        return self._pages(
+            lambda connection, after: datasets.find_page(connection, wanted, order, after),
+            datasets.PAGE,
+        )
+
+    def count_datasets(self, query: DatasetQuery | None = None) -> int:
+        """Return how many datasets a query finds."""
+        return self._read(lambda connection: datasets.count(connection, query or DatasetQuery()))
+
+    def metadata(self, serial: str) -> JSONObject:
+        """Return what was said of a dataset as a whole. Raises `DatasetNotFound`."""
+        return self._read(lambda connection: datasets.metadata(connection, serial))
+
+    def acquisition(self, serial: str) -> Acquisition:
+        """Return what the microscope did, with the metadata of the whole acquisition.
+
+        Raises
+        ------
+        DatasetNotFound, NothingSelected
+            None can be seen; it holds files, not frames.
+        """
+        return self._read(lambda connection: datasets.acquisition(connection, serial))
+
+    def frames(
+        self, serial: str, selection: FrameSelection | None = None, *, with_metadata: bool = True
+    ) -> Iterator[StoredFrame]:
+        """Yield the frames that a selection means, ordered by channel, slice, timepoint, position.
+
+        Without ``with_metadata`` their metadata is left empty and never leaves the database.
+
+        Raises
+        ------
+        DatasetNotFound
+            No ready dataset has that serial, or it was deleted while it was being read.
+        UsageError
+            The selection has too many ranges.
+        """
+        wanted = selection or FrameSelection()
+        dataset = self._read(lambda connection: datasets.ready_row(connection, serial))
+        return self._pages(
+            lambda connection, after: frames.frames_page(
+                connection,
+                dataset,
+                wanted,
+                after=None if after is None else after.coords,
+                with_metadata=with_metadata,
+            ),
+            frames.PAGE,
+        )
+
+    def count_frames(self, serial: str, selection: FrameSelection | None = None) -> int:
+        """Return how many frames a selection means. Raises `DatasetNotFound`."""
+
+        def count(connection: Connection) -> int:
+            dataset = datasets.ready_row(connection, serial)
+            return frames.count_frames(connection, dataset.id, selection or FrameSelection())
+
+        return self._read(count)
+
+    def channels(self, serial: str) -> list[tuple[int, str | None]]:
+        """Return index and name of every channel, by index. Raises `DatasetNotFound`."""
+        return self._read(
+            lambda connection: frames.channels(
+                connection, datasets.ready_row(connection, serial).id
+            )
+        )
+
+    def files(self, serial: str) -> Iterator[StoredFile]:
+        """Yield the files of a dataset by name; none for one of frames. Raises as `frames` does."""
+        dataset = self._read(lambda connection: datasets.ready_row(connection, serial))
+        return self._pages(
+            lambda connection, after: frames.files_page(connection, dataset, after), frames.PAGE
+        )
+
+    def pending(self) -> list[Unfinished]:
+        """Return every dataset that cannot be seen: pending, or being deleted."""
+        return self._read(claims.unfinished)
+
+    # --- how
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        return self._transactions.read(work)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        return self._transactions.write(work)
+
+    def _write_batches(
+        self, work: Callable[[Connection, Sequence[Item]], None], items: Sequence[Item]
+    ) -> None:
+        for start in range(0, len(items), _BATCH):
+            batch = items[start : start + _BATCH]
+            self._write(lambda connection, batch=batch: work(connection, batch))  # type: ignore[misc]
+
+    def _pages(
+        self, page_after: Callable[[Connection, Item | None], list[Item]], full: int
+    ) -> Iterator[Item]:
+        """Yield the items of page after page; each page is read in a transaction of its own."""
+        last: Item | None = None
+        while True:
+            page = self._read(lambda connection: page_after(connection, last))
+            yield from page
+            if len(page) < full:
+                return
+            last = page[-1]

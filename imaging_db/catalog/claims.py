@@ -1,0 +1,356 @@
+"""Claims: the right to write one dataset, from the pending row to the ready one.
+
+Every function runs in one transaction of its caller and may run again after that was lost. Whether a claim
+is alive is told by the database's clock alone: computers at microscopes are often minutes off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from imaging_db.catalog import datasets, frames
+from imaging_db.catalog.functions import SecondsSince, UtcNow
+from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow
+from imaging_db.errors import (
+    CatalogUnavailable,
+    ConfigError,
+    DatasetBusy,
+    DatasetExists,
+    IntegrityError,
+)
+from imaging_db.model import (
+    Acquisition,
+    Claim,
+    Dataset,
+    DatasetDraft,
+    DatasetStatus,
+    UploadType,
+)
+
+_PENDING = DatasetStatus.PENDING.value
+_READY = DatasetStatus.READY.value
+_DELETING = DatasetStatus.DELETING.value
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A dataset that no one can see: pending or being deleted, and how far it came.
+
+    ``owner`` is the token of the claim, None where nobody holds one; ``seconds_ago`` is when its owner was
+    last heard of, by the database's clock; ``stored`` counts the frames or files that have a row.
+    """
+
+    dataset: Dataset
+    owner: str | None
+    seconds_ago: float | None
+    stored: int
+
+
+def take(
+    connection: Connection,
+    draft: DatasetDraft,
+    *,
+    token: str,
+    stale_after: float,
+    evict: str | None,
+) -> Claim:
+    """Return the claim on a new dataset, or on a pending one that nobody alive holds.
+
+    Raises
+    ------
+    ConfigError
+        The parent does not exist, or its upload is not complete.
+    DatasetBusy, DatasetExists
+        Someone alive holds it; it is ready, or being deleted.
+    """
+    parent_id = _parent_id(connection, draft)
+    for _ in range(_ATTEMPTS):
+        if _insert(connection, draft, token, parent_id):
+            dataset_id = _id_of(connection, draft.serial)
+            _write_acquisition(connection, dataset_id, draft)
+            return Claim(dataset_id, draft.serial, token, resumed=False)
+        found = locked(connection, DatasetRow.dataset_serial == draft.serial)
+        if found is not None:  # else it was deleted just now
+            _check_free(connection, found, token, stale_after, evict)
+            return _take_over(connection, found, draft, token, parent_id)
+    raise CatalogUnavailable(f"{draft.serial} comes and goes", hint="rerun later")
+
+
+def hold(connection: Connection, claim: Claim) -> None:
+    """Renew a claim, and keep others from taking it over until the transaction ends.
+
+    Raises
+    ------
+    DatasetBusy
+        The claim is lost; nothing may be written.
+    """
+    _fenced(connection, claim, claim_heartbeat=UtcNow())
+
+
+def release(connection: Connection, claim: Claim) -> None:
+    """Give a claim back; the rows stay for the next run. Raises `DatasetBusy` where it is lost."""
+    _fenced(connection, claim, claim_token=None, claim_heartbeat=None)
+
+
+def publish(connection: Connection, claim: Claim) -> Dataset:
+    """Make a dataset visible and return it, if every object that was announced has a row.
+
+    Raises
+    ------
+    IntegrityError
+        The counts differ; it stays pending.
+    DatasetBusy
+        The claim is lost.
+    """
+    found = locked(connection, DatasetRow.id == claim.dataset_id)
+    if found is not None and found.status == _READY and found.claim_token == claim.token:
+        return datasets.by_id(
+            connection, claim.dataset_id
+        )  # done; the answer to its COMMIT was lost
+    hold(connection, claim)
+    stored = frames.count_objects(connection, claim.dataset_id)
+    if found is None or stored != found.nbr_objects:
+        raise IntegrityError(
+            f"{claim.serial} has {stored} of {found.nbr_objects if found else 0} objects",
+            hint="rerun the upload",
+        )
+    _fenced(connection, claim, status=_READY, published_at=UtcNow(), claim_heartbeat=None)
+    return datasets.by_id(connection, claim.dataset_id)
+
+
+def unfinished(connection: Connection) -> list[Unfinished]:
+    """Return every dataset that is not ready, by serial."""
+    statement = datasets.select_datasets().add_columns(
+        DatasetRow.claim_token, SecondsSince(DatasetRow.claim_heartbeat).label("seconds_ago")
+    )
+    rows = connection.execute(
+        statement.where(DatasetRow.status != _READY).order_by(DatasetRow.dataset_serial)
+    ).all()
+    return [
+        Unfinished(
+            datasets.to_dataset(row),
+            None if row.seconds_ago is None else row.claim_token,
+            row.seconds_ago,
+            frames.count_objects(connection, row.id),
+        )
+        for row in rows
+    ]
+
+
+def locked(connection: Connection, which: Any) -> Row[Any] | None:
+    """Return a dataset's row and keep it from changing until the transaction ends."""
+    return connection.execute(
+        select(DatasetRow.__table__, SecondsSince(DatasetRow.claim_heartbeat).label("seconds_ago"))
+        .where(which)
+        .with_for_update()
+    ).one_or_none()
+
+
+def alive(found: Row[Any], stale_after: float) -> bool:
+    """Return True where a claim's owner was heard of; a heartbeat far ahead is of a clock since set back."""
+    return found.claim_heartbeat is not None and abs(found.seconds_ago) < stale_after
+
+
+def _parent_id(connection: Connection, draft: DatasetDraft) -> int | None:
+    """Return the parent's id, and keep it from being deleted until the transaction ends."""
+    if draft.parent_serial is None:
+        return None
+    row = connection.execute(
+        select(DatasetRow.id, DatasetRow.status)
+        .where(DatasetRow.dataset_serial == draft.parent_serial)
+        .with_for_update(read=True)
+    ).one_or_none()
+    if row is not None and row.status == _READY:
+        return int(row.id)
+    why = "does not exist" if row is None else f"is not complete ({row.status})"
+    raise ConfigError(
+        f"{draft.serial}: parent_dataset_id: {draft.parent_serial} {why}",
+        hint="upload the parent first",
+    )
+
+
+def _insert(connection: Connection, draft: DatasetDraft, token: str, parent_id: int | None) -> bool:
+    """Insert the pending row; return False where the serial is taken."""
+    insert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    result = connection.execute(
+        insert(DatasetRow.__table__)
+        .values(
+            **_described(draft, token, parent_id),
+            dataset_serial=draft.serial,
+            created_at=UtcNow(),
+        )
+        .on_conflict_do_nothing(index_elements=["dataset_serial"])
+    )
+    return bool(result.rowcount)
+
+
+def _described(draft: DatasetDraft, token: str, parent_id: int | None) -> dict[str, Any]:
+    return {
+        "description": draft.description,
+        "microscope": draft.microscope,
+        "frames": draft.upload_type is UploadType.FRAMES,
+        "date_time": draft.acquired_at,
+        "parent_id": parent_id,
+        "status": _PENDING,
+        "fingerprint": draft.fingerprint,
+        "claim_token": token,
+        "claim_heartbeat": UtcNow(),
+        "storage": draft.storage,
+        "storage_access": draft.storage_access,
+        "storage_dir": draft.storage_dir,
+        "nbr_objects": draft.nbr_objects,
+        "metadata_json": draft.metadata,
+    }
+
+
+def _write_acquisition(connection: Connection, dataset_id: int, draft: DatasetDraft) -> None:
+    """Insert or update the acquisition of a dataset of frames."""
+    if draft.acquisition is None:
+        return
+    values = _acquired(draft.acquisition) | {"storage_dir": draft.storage_dir}
+    table = AcquisitionRow.__table__
+    changed = connection.execute(
+        update(AcquisitionRow).where(AcquisitionRow.dataset_id == dataset_id).values(**values)
+    )
+    if not changed.rowcount:
+        connection.execute(table.insert().values(**values, dataset_id=dataset_id))  # type: ignore[attr-defined]
+
+
+def _acquired(acquisition: Acquisition) -> dict[str, Any]:
+    return {
+        "nbr_frames": acquisition.nbr_frames,
+        "im_width": acquisition.width,
+        "im_height": acquisition.height,
+        "nbr_slices": acquisition.nbr_slices,
+        "nbr_channels": acquisition.nbr_channels,
+        "im_colors": acquisition.colors,
+        "nbr_timepoints": acquisition.nbr_timepoints,
+        "nbr_positions": acquisition.nbr_positions,
+        "bit_depth": acquisition.dtype,
+        "metadata_json": acquisition.metadata,
+        "dtype": acquisition.dtype,
+        "format": acquisition.format,
+        "pixel_size_x_um": acquisition.pixel_size_x_um,
+        "pixel_size_y_um": acquisition.pixel_size_y_um,
+        "z_step_um": acquisition.z_step_um,
+        "time_interval_s": acquisition.time_interval_s,
+        "nbr_expected": acquisition.nbr_expected,
+        "channel_names": list(acquisition.channel_names),
+        "position_names": list(acquisition.position_names),
+    }
+
+
+def _id_of(connection: Connection, serial: str) -> int:
+    found = connection.scalar(select(DatasetRow.id).where(DatasetRow.dataset_serial == serial))
+    return int(found or 0)
+
+
+def _check_free(
+    connection: Connection, found: Row[Any], token: str, stale_after: float, evict: str | None
+) -> None:
+    if found.status != _PENDING:
+        exists = DatasetExists(found.dataset_serial, datasets.by_id(connection, found.id))
+        if found.status == _DELETING:
+            exists.message = f"{found.dataset_serial} is being deleted, or was when a run stopped"
+            exists.hint = "finish its deletion, or upload with --overwrite"
+        raise exists
+    if alive(found, stale_after) and found.claim_token not in (token, evict):
+        raise DatasetBusy(found.dataset_serial, found.claim_token, found.seconds_ago)
+
+
+def _take_over(
+    connection: Connection, found: Row[Any], draft: DatasetDraft, token: str, parent_id: int | None
+) -> Claim:
+    """Make a pending dataset ours; rows of the same source stay, those of another go.
+
+    Where no row stays, nothing tells whose objects may lie in the store: the caller has to remove them.
+    """
+    resumed = _same_plan(connection, found, draft) and _has_rows(connection, found.id)
+    if not resumed:
+        _clear(connection, found.id)
+    connection.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == found.id)
+        .values(**_described(draft, token, parent_id))
+    )
+    _write_acquisition(connection, found.id, draft)
+    return Claim(found.id, found.dataset_serial, token, resumed=resumed, cleared=not resumed)
+
+
+def _same_plan(connection: Connection, found: Row[Any], draft: DatasetDraft) -> bool:
+    """Return True where the rows that are there are rows of this draft: same source, same place, same form."""
+    there = (
+        found.fingerprint,
+        found.storage,
+        found.storage_access,
+        found.storage_dir,
+        found.nbr_objects,
+        found.frames,
+    )
+    wanted = (
+        draft.fingerprint,
+        draft.storage,
+        draft.storage_access,
+        draft.storage_dir,
+        draft.nbr_objects,
+        draft.upload_type is UploadType.FRAMES,
+    )
+    return there == wanted and _same_shape(connection, found.id, draft.acquisition)
+
+
+def _same_shape(connection: Connection, dataset_id: int, acquisition: Acquisition | None) -> bool:
+    row = connection.execute(
+        select(
+            AcquisitionRow.im_height,
+            AcquisitionRow.im_width,
+            AcquisitionRow.im_colors,
+            AcquisitionRow.dtype,
+        ).where(AcquisitionRow.dataset_id == dataset_id)
+    ).one_or_none()
+    if row is None or acquisition is None:
+        return row is None and acquisition is None
+    return tuple(row) == (
+        acquisition.height,
+        acquisition.width,
+        acquisition.colors,
+        acquisition.dtype,
+    )
+
+
+def _has_rows(connection: Connection, dataset_id: int) -> bool:
+    return frames.count_objects(connection, dataset_id) > 0
+
+
+def _clear(connection: Connection, dataset_id: int) -> None:
+    connection.execute(delete(AcquisitionRow).where(AcquisitionRow.dataset_id == dataset_id))
+    connection.execute(delete(FileRow).where(FileRow.dataset_id == dataset_id))
+
+
+def _fenced(connection: Connection, claim: Claim, **values: Any) -> None:
+    """Change a pending dataset only while the claim is ours, so that no owner of the past can write."""
+    changed = connection.execute(
+        update(DatasetRow)
+        .where(
+            DatasetRow.id == claim.dataset_id,
+            DatasetRow.claim_token == claim.token,
+            DatasetRow.status == _PENDING,
+        )
+        .values(**values)
+    )
+    if not changed.rowcount:
+        raise _lost(connection, claim)
+
+
+def _lost(connection: Connection, claim: Claim) -> DatasetBusy:
+    row = connection.execute(
+        select(DatasetRow.claim_token, SecondsSince(DatasetRow.claim_heartbeat)).where(
+            DatasetRow.id == claim.dataset_id
+        )
+    ).one_or_none()
+    owner, seconds_ago = (row[0], row[1]) if row is not None else (None, None)
+    return DatasetBusy(claim.serial, owner or "another run", seconds_ago or 0.0)

@@ -1,0 +1,106 @@
+"""Deletions: out of sight first; the rows go only once the objects are gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy.orm import aliased
+
+from imaging_db.catalog import claims, datasets
+from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow, FrameRow
+from imaging_db.errors import Conflict, DatasetBusy, DatasetNotFound
+from imaging_db.model import Dataset, DatasetStatus
+
+_PENDING = DatasetStatus.PENDING.value
+_DELETING = DatasetStatus.DELETING.value
+_DELETED_AT_ONCE = 20_000
+
+
+def begin(connection: Connection, serial: str, *, stale_after: float) -> Dataset:
+    """Take a dataset out of sight and return it; repeating this finds it so.
+
+    Raises
+    ------
+    DatasetNotFound
+        There is none.
+    DatasetBusy
+        It is being uploaded.
+    Conflict
+        It is the parent of another, or another one's rows point to the same objects.
+    """
+    found = claims.locked(connection, DatasetRow.dataset_serial == serial)
+    if found is None:
+        datasets.ready_row(connection, serial)  # raises, with the serials that are near
+        raise DatasetNotFound(f"there is no dataset {serial!r}")
+    if found.status == _PENDING and claims.alive(found, stale_after):
+        raise DatasetBusy(serial, found.claim_token, found.seconds_ago)
+    _check_unshared(connection, found)
+    connection.execute(
+        update(DatasetRow)
+        .where(DatasetRow.id == found.id)
+        .values(status=_DELETING, claim_token=None, claim_heartbeat=None)
+    )
+    return datasets.by_id(connection, found.id)
+
+
+def finish(connection: Connection, serial: str) -> bool:
+    """Delete rows of a dataset that is out of sight; return True once none is left.
+
+    At most `_DELETED_AT_ONCE` rows go in one transaction, so that no one waits long for it.
+
+    Raises
+    ------
+    Conflict
+        Its deletion was never begun.
+    """
+    found = claims.locked(connection, DatasetRow.dataset_serial == serial)
+    if found is None:
+        return True
+    if found.status != _DELETING:
+        raise Conflict(f"{serial} is {found.status}", hint="begin its deletion first")
+    if _delete_some(connection, found.id):
+        return False
+    connection.execute(delete(DatasetRow).where(DatasetRow.id == found.id))
+    return True
+
+
+def _check_unshared(connection: Connection, found: Row[Any]) -> None:
+    child = aliased(DatasetRow)
+    children = connection.scalars(
+        select(child.dataset_serial).where(child.parent_id == found.id).order_by(child.id).limit(3)
+    ).all()
+    if children:
+        raise Conflict(
+            f"{found.dataset_serial} is the parent of {', '.join(children)}",
+            hint="delete those first",
+        )
+    sharing = connection.scalars(
+        select(child.dataset_serial)
+        .where(
+            child.storage_dir == found.storage_dir,
+            child.storage.is_not_distinct_from(found.storage),
+            child.storage_access.is_not_distinct_from(found.storage_access),
+            child.id != found.id,
+        )
+        .limit(3)
+    ).all()
+    if sharing:
+        raise Conflict(
+            f"{found.dataset_serial} has the same objects as {', '.join(sharing)}",
+            hint="deleting one would damage the other",
+        )
+
+
+def _delete_some(connection: Connection, dataset_id: int) -> bool:
+    """Delete some frames or files of a dataset; return False where none was left."""
+    some_frames = (
+        select(FrameRow.id)
+        .join_from(FrameRow, AcquisitionRow, FrameRow.frames_global_id == AcquisitionRow.id)
+        .where(AcquisitionRow.dataset_id == dataset_id)
+        .limit(_DELETED_AT_ONCE)
+    )
+    some_files = select(FileRow.id).where(FileRow.dataset_id == dataset_id).limit(_DELETED_AT_ONCE)
+    gone = connection.execute(delete(FrameRow).where(FrameRow.id.in_(some_frames))).rowcount
+    gone += connection.execute(delete(FileRow).where(FileRow.id.in_(some_files))).rowcount
+    return gone > 0

@@ -1,0 +1,285 @@
+"""Frames and files: the rows of what a dataset holds, written in batches, read in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select, tuple_
+
+from imaging_db.catalog import selections
+from imaging_db.catalog.datasets import as_object
+from imaging_db.catalog.rows import insert_rows
+from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow, FrameRow
+from imaging_db.errors import Conflict, DatasetNotFound
+from imaging_db.model import (
+    DatasetStatus,
+    FrameCoords,
+    FrameSelection,
+    StoredFile,
+    StoredFrame,
+)
+
+PAGE = 5000
+_LOOKUP = 1000
+
+_ORDER = (FrameRow.channel_idx, FrameRow.slice_idx, FrameRow.time_idx, FrameRow.pos_idx)
+_FRAME_COLUMNS = (
+    "channel_idx",
+    "slice_idx",
+    "time_idx",
+    "pos_idx",
+    "channel_name",
+    "file_name",
+    "sha256",
+    "metadata_json",
+    "object_sha256",
+    "object_size",
+    "codec",
+    "position_name",
+    "width",
+    "height",
+    "colors",
+    "dtype",
+    "frames_global_id",
+)
+_FILE_COLUMNS = ("storage_dir", "file_name", "sha256", "metadata_json", "size", "dataset_id")
+
+
+def add_frames(connection: Connection, dataset_id: int, frames: Sequence[StoredFrame]) -> None:
+    """Write rows of frames; one that is there already with the same pixels is left as it is.
+
+    Raises
+    ------
+    Conflict
+        A frame is there already, or comes twice, with other pixels; nothing was written.
+    """
+    shared = connection.execute(
+        select(
+            AcquisitionRow.id,
+            AcquisitionRow.im_width,
+            AcquisitionRow.im_height,
+            AcquisitionRow.im_colors,
+            AcquisitionRow.dtype,
+        ).where(AcquisitionRow.dataset_id == dataset_id)
+    ).one()
+    wanted = _distinct(((frame.coords, frame.sha256, frame) for frame in frames), "frame")
+    if insert_rows(connection, FrameRow, _FRAME_COLUMNS, _frame_rows(wanted.values(), shared)):
+        return
+    known = _known_frames(connection, shared.id, list(wanted))
+    missing = _missing(wanted, known, lambda frame: frame.sha256, "frame")
+    insert_rows(connection, FrameRow, _FRAME_COLUMNS, _frame_rows(missing, shared))
+
+
+def add_files(
+    connection: Connection, dataset_id: int, files: Sequence[StoredFile], *, storage_dir: str
+) -> None:
+    """Write rows of files; one that is there already with the same content is left as it is.
+
+    Raises
+    ------
+    Conflict
+        A file is there already, or comes twice, with other content; nothing was written.
+    """
+    wanted = _distinct(((file.name, file.sha256, file) for file in files), "file")
+    rows = _file_rows(wanted.values(), dataset_id, storage_dir)
+    if insert_rows(connection, FileRow, _FILE_COLUMNS, rows):
+        return
+    known = stored_names(connection, dataset_id)
+    missing = _missing(wanted, known, lambda file: file.sha256, "file")
+    insert_rows(connection, FileRow, _FILE_COLUMNS, _file_rows(missing, dataset_id, storage_dir))
+
+
+def stored_coords(connection: Connection, dataset_id: int) -> dict[FrameCoords, str]:
+    """Return the SHA-256 of the pixels of every frame that has a row."""
+    rows = connection.execute(
+        _of_dataset(select(*_ORDER, FrameRow.sha256), dataset_id).order_by(*_ORDER)
+    )
+    return {FrameCoords(c, z, t, p): sha256 for c, z, t, p, sha256 in rows}
+
+
+def stored_names(connection: Connection, dataset_id: int) -> dict[str, str]:
+    """Return the SHA-256 of the bytes of every file that has a row."""
+    rows = connection.execute(
+        select(FileRow.file_name, FileRow.sha256)
+        .where(FileRow.dataset_id == dataset_id)
+        .order_by(FileRow.file_name)
+    )
+    return {name: sha256 for name, sha256 in rows}
+
+
+def count_objects(connection: Connection, dataset_id: int) -> int:
+    """Return how many frames and files of a dataset have a row."""
+    frames = _of_dataset(select(func.count(FrameRow.id)), dataset_id)
+    files = select(func.count(FileRow.id)).where(FileRow.dataset_id == dataset_id)
+    return int(connection.scalar(frames) or 0) + int(connection.scalar(files) or 0)
+
+
+def count_frames(connection: Connection, dataset_id: int, selection: FrameSelection) -> int:
+    """Return how many frames a selection means."""
+    statement = _of_dataset(select(func.count(FrameRow.id)), dataset_id)
+    return int(connection.scalar(statement.where(*selections.conditions(selection))) or 0)
+
+
+def channels(connection: Connection, dataset_id: int) -> list[tuple[int, str | None]]:
+    """Return index and name of every channel that is present, by index."""
+    pair = (FrameRow.channel_idx, FrameRow.channel_name)
+    rows = connection.execute(_of_dataset(select(*pair), dataset_id).distinct().order_by(*pair))
+    return [(index, name) for index, name in rows]
+
+
+def frames_page(
+    connection: Connection,
+    dataset: Row[Any],
+    selection: FrameSelection,
+    *,
+    after: FrameCoords | None,
+    with_metadata: bool,
+) -> list[StoredFrame]:
+    """Return up to `PAGE` frames, in the order of their names, that come after one.
+
+    Raises
+    ------
+    DatasetNotFound
+        The dataset was deleted or replaced since its first page was read.
+    """
+    check_still_there(connection, dataset)
+    columns = [getattr(FrameRow, name) for name in _FRAME_COLUMNS]
+    if not with_metadata:
+        columns.remove(FrameRow.metadata_json)
+    statement = _of_dataset(select(*columns, *_SHARED), dataset.id)
+    statement = statement.where(*selections.conditions(selection))
+    if after is not None:
+        statement = statement.where(tuple_(*_ORDER) > tuple_(*after, types=_ORDER_TYPES))
+    rows = connection.execute(statement.order_by(*_ORDER).limit(PAGE))
+    return [_to_frame(row, with_metadata=with_metadata) for row in rows]
+
+
+def files_page(
+    connection: Connection, dataset: Row[Any], after: StoredFile | None
+) -> list[StoredFile]:
+    """Return up to `PAGE` files by name that come after one; raises as `frames_page` does."""
+    check_still_there(connection, dataset)
+    statement = select(FileRow.file_name, FileRow.sha256, FileRow.size, FileRow.metadata_json)
+    statement = statement.where(FileRow.dataset_id == dataset.id)
+    if after is not None:
+        statement = statement.where(FileRow.file_name > after.name)
+    rows = connection.execute(statement.order_by(FileRow.file_name).limit(PAGE))
+    return [
+        StoredFile(row.file_name, row.sha256, row.size, as_object(row.metadata_json))
+        for row in rows
+    ]
+
+
+def check_still_there(connection: Connection, dataset: Row[Any]) -> None:
+    """Refuse to go on reading a dataset that was deleted or replaced meanwhile.
+
+    Without this, the rest of its pages would be empty, and a download would end early as if complete.
+    """
+    found = connection.execute(
+        select(DatasetRow.status, DatasetRow.published_at).where(DatasetRow.id == dataset.id)
+    ).one_or_none()
+    if found is None or tuple(found) != (DatasetStatus.READY.value, dataset.published_at):
+        raise DatasetNotFound(f"{dataset.dataset_serial} was deleted while it was being read")
+
+
+def frame_coords(frame: StoredFrame) -> FrameCoords:
+    """Return where the next page goes on."""
+    return frame.coords
+
+
+_ORDER_TYPES = [column.type for column in _ORDER]
+_SHARED = (
+    AcquisitionRow.im_width,
+    AcquisitionRow.im_height,
+    AcquisitionRow.im_colors,
+    AcquisitionRow.dtype.label("shared_dtype"),
+)
+
+
+def _of_dataset(statement: Select[Any], dataset_id: int) -> Select[Any]:
+    joined = statement.join_from(
+        FrameRow, AcquisitionRow, FrameRow.frames_global_id == AcquisitionRow.id
+    )
+    return joined.where(AcquisitionRow.dataset_id == dataset_id)
+
+
+def _to_frame(row: Row[Any], *, with_metadata: bool) -> StoredFrame:
+    return StoredFrame(
+        coords=FrameCoords(row.channel_idx, row.slice_idx, row.time_idx, row.pos_idx),
+        file_name=row.file_name,
+        sha256=row.sha256,
+        object_sha256=row.object_sha256,
+        object_size=row.object_size,
+        codec=row.codec,
+        width=row.im_width if row.width is None else row.width,
+        height=row.im_height if row.height is None else row.height,
+        colors=row.im_colors if row.colors is None else row.colors,
+        dtype=row.shared_dtype if row.dtype is None else row.dtype,
+        channel_name=row.channel_name,
+        position_name=row.position_name,
+        metadata=as_object(row.metadata_json) if with_metadata else {},
+    )
+
+
+def _frame_rows(frames: Iterable[StoredFrame], shared: Row[Any]) -> Iterable[tuple[Any, ...]]:
+    """Yield values in the order of `_FRAME_COLUMNS`; what all frames share is left to their dataset."""
+    for frame in frames:
+        yield (
+            *frame.coords,
+            frame.channel_name,
+            frame.file_name,
+            frame.sha256,
+            frame.metadata,
+            frame.object_sha256,
+            frame.object_size,
+            frame.codec,
+            frame.position_name,
+            None if frame.width == shared.im_width else frame.width,
+            None if frame.height == shared.im_height else frame.height,
+            None if frame.colors == shared.im_colors else frame.colors,
+            None if frame.dtype == shared.dtype else frame.dtype,
+            shared.id,
+        )
+
+
+def _file_rows(
+    files: Iterable[StoredFile], dataset_id: int, storage_dir: str
+) -> Iterable[tuple[Any, ...]]:
+    for file in files:
+        yield (storage_dir, file.name, file.sha256, file.metadata, file.size, dataset_id)
+
+
+def _distinct(found: Iterable[tuple[Any, str | None, Any]], noun: str) -> dict[Any, Any]:
+    """Return the items by name; one that comes twice must come with the same hash."""
+    items: dict[Any, Any] = {}
+    hashes: dict[Any, str | None] = {}
+    for name, sha256, item in found:
+        if hashes.setdefault(name, sha256) != sha256:
+            raise Conflict(f"{noun} {name} comes twice, with different content")
+        items[name] = item
+    return items
+
+
+def _missing(
+    wanted: dict[Any, Any], known: dict[Any, Any], hash_of: Callable[[Any], str | None], noun: str
+) -> list[Any]:
+    for name in wanted.keys() & known.keys():
+        if hash_of(wanted[name]) != known[name]:
+            raise Conflict(f"{noun} {name} is there already, with other content")
+    return [item for name, item in wanted.items() if name not in known]
+
+
+def _known_frames(
+    connection: Connection, acquisition_id: int, coords: Sequence[FrameCoords]
+) -> dict[FrameCoords, str | None]:
+    known: dict[FrameCoords, str | None] = {}
+    for start in range(0, len(coords), _LOOKUP):
+        rows = connection.execute(
+            select(*_ORDER, FrameRow.sha256).where(
+                FrameRow.frames_global_id == acquisition_id,
+                tuple_(*_ORDER).in_([tuple(one) for one in coords[start : start + _LOOKUP]]),
+            )
+        )
+        known |= {FrameCoords(c, z, t, p): sha256 for c, z, t, p, sha256 in rows}
+    return known

@@ -1,0 +1,86 @@
+"""SQL functions that the two databases spell differently."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Boolean, ColumnElement, Float
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from imaging_db.catalog.types import UTCDateTime
+
+CONTAINS = "imaging_db_contains"
+"""Name of the function that `imaging_db.catalog.engine` registers in every SQLite connection."""
+
+
+class UtcNow(FunctionElement[datetime]):
+    """The database's clock, in UTC, at the start of the statement rather than of the transaction."""
+
+    name = "utc_now"
+    type = UTCDateTime()
+    inherit_cache = True
+
+
+class SecondsSince(FunctionElement[float]):
+    """How long ago, by the database's clock, an instant was; negative where it is still to come."""
+
+    name = "seconds_since"
+    type = Float()
+    inherit_cache = True
+
+
+class ContainsText(FunctionElement[bool]):
+    """Whether a text holds another, without regard to case; no character is a wildcard.
+
+    SQLite folds case by Python's rules, PostgreSQL by those of the database's locale.
+    """
+
+    name = "contains_text"
+    type = Boolean()
+    inherit_cache = True
+
+
+def contains_text(column: ColumnElement[Any], needle: str) -> ContainsText:
+    """Return the condition that ``column`` holds ``needle``."""
+    return ContainsText(column, needle)
+
+
+def fold_contains(text: str | None, needle: str) -> bool:
+    """Return whether ``text`` holds ``needle`` once both are case-folded; this is SQLite's half."""
+    return text is not None and needle.casefold() in text.casefold()
+
+
+@compiles(UtcNow, "postgresql")
+def _now_postgresql(element: UtcNow, compiler: SQLCompiler, **options: Any) -> str:
+    return "timezone('utc', statement_timestamp())"
+
+
+@compiles(UtcNow, "sqlite")
+def _now_sqlite(element: UtcNow, compiler: SQLCompiler, **options: Any) -> str:
+    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+
+@compiles(SecondsSince, "postgresql")
+def _since_postgresql(element: SecondsSince, compiler: SQLCompiler, **options: Any) -> str:
+    instant = compiler.process(element.clauses, **options)
+    return f"CAST(extract(epoch FROM timezone('utc', clock_timestamp()) - ({instant})) AS float)"
+
+
+@compiles(SecondsSince, "sqlite")
+def _since_sqlite(element: SecondsSince, compiler: SQLCompiler, **options: Any) -> str:
+    instant = compiler.process(element.clauses, **options)
+    return f"((julianday('now') - julianday({instant})) * 86400.0)"
+
+
+@compiles(ContainsText, "postgresql")
+def _contains_postgresql(element: ContainsText, compiler: SQLCompiler, **options: Any) -> str:
+    text, needle = (compiler.process(part, **options) for part in element.clauses)
+    return f"(strpos(lower({text}), lower({needle})) > 0)"
+
+
+@compiles(ContainsText, "sqlite")
+def _contains_sqlite(element: ContainsText, compiler: SQLCompiler, **options: Any) -> str:
+    return f"{CONTAINS}({compiler.process(element.clauses, **options)})"

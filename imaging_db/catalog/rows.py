@@ -1,0 +1,115 @@
+"""Many rows at once: COPY on PostgreSQL, executemany on SQLite.
+
+Both take plain values, made by the bind processors of the column types, so that there is still one place
+which says how a Python value is kept.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, insert
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from imaging_db.catalog.tables import Base
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_UNIQUE_VIOLATION = "23505"
+
+
+def insert_rows(
+    connection: Connection, table: type[Base], columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> bool:
+    """Insert rows of values in the order of ``columns``, all or none of them.
+
+    Returns False, with nothing inserted and the transaction still good, where one of them breaks a
+    unique constraint.
+    """
+    try:
+        with connection.begin_nested():
+            if connection.dialect.name == "postgresql":
+                _copy(connection, _table(table), columns, rows)
+            else:
+                _executemany(connection, _table(table), columns, rows)
+    except DBAPIError as error:
+        if _breaks_unique(error):
+            return False
+        raise
+    return True
+
+
+def _table(table: type[Base]) -> Table:
+    found = table.__table__
+    if not isinstance(found, Table):
+        raise TypeError(f"{table.__name__} is not mapped to one table")
+    return found
+
+
+def _breaks_unique(error: DBAPIError) -> bool:
+    if getattr(error.orig, "pgcode", None) == _UNIQUE_VIOLATION:
+        return True
+    return isinstance(error, IntegrityError) and "UNIQUE constraint" in str(error.orig)
+
+
+def _executemany(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    statement = insert(table).values({name: None for name in columns})
+    text = str(statement.compile(dialect=connection.dialect, column_keys=list(columns)))
+    values = list(_plain(connection, table, columns, rows))
+    if values:
+        connection.exec_driver_sql(text, values)
+
+
+def _copy(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    lines = io.StringIO()
+    for row in _plain(connection, table, columns, rows):
+        lines.write("\t".join(map(_copy_text, row)))
+        lines.write("\n")
+    lines.seek(0)
+    driver: Any = connection.connection.driver_connection
+    statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN"
+    try:
+        with driver.cursor() as cursor:
+            cursor.copy_expert(statement, lines)
+    except _driver_error(connection) as error:
+        if driver.closed:
+            connection.invalidate(error)
+        raise DBAPIError(
+            statement,
+            None,
+            error,
+            hide_parameters=True,
+            connection_invalidated=bool(driver.closed),
+        ) from error
+
+
+def _copy_text(value: Any) -> str:
+    if value is None:
+        return r"\N"
+    return value.translate(_ESCAPES) if isinstance(value, str) else str(value)
+
+
+def _driver_error(connection: Connection) -> type[Exception]:
+    found: type[Exception] = connection.dialect.loaded_dbapi.Error
+    return found
+
+
+def _plain(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> Iterator[tuple[Any, ...]]:
+    processors = [_processor(connection, table, name) for name in columns]
+    for row in rows:
+        yield tuple(
+            value if process is None else process(value)
+            for process, value in zip(processors, row, strict=True)
+        )
+
+
+def _processor(connection: Connection, table: Table, column: str) -> Callable[[Any], Any] | None:
+    kind = table.c[column].type.dialect_impl(connection.dialect)
+    return kind.bind_processor(connection.dialect)

@@ -1,0 +1,104 @@
+"""imaging-db db: the schema of the catalog, looked at and brought up to date."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from imaging_db.cli import output
+from imaging_db.cli.exit_codes import OK
+from imaging_db.cli.options import add_debug, add_json, add_login
+from imaging_db.config import DatabaseSettings, load_settings
+
+UPGRADE = """\
+Bring the catalog to the schema of this program, in one transaction: an empty database gets its
+tables, one of an older version or of the original imagingDB is changed in place and keeps every
+row. Prints what it found and changed; --dry-run does it all and takes it back."""
+
+
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add db with its actions."""
+    db = commands.add_parser("db", help="the catalog's schema: upgrade, current, check")
+    actions = db.add_subparsers(metavar="ACTION", required=True)
+    upgrade = _action(actions, "upgrade", "bring the catalog up to date", UPGRADE, run_upgrade)
+    upgrade.add_argument(
+        "--dry-run", action="store_true", help="tell what would change, change nothing"
+    )
+    _action(actions, "current", "which schema the catalog has", "", run_current)
+    _action(
+        actions, "check", "compare the catalog's tables with what they should be", "", run_check
+    )
+
+
+def _action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    description: str,
+    run: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(
+        name, help=summary, description=description or summary, allow_abbrev=False
+    )
+    add_login(parser)
+    add_json(parser)
+    add_debug(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _database(args: argparse.Namespace) -> DatabaseSettings:
+    return load_settings(args.login).database
+
+
+def run_upgrade(args: argparse.Namespace) -> int:
+    """Upgrade the catalog and print what was found and changed."""
+    from imaging_db.catalog import schema
+
+    database = _database(args)
+    report = schema.upgrade(database, dry_run=args.dry_run)
+    if args.json:
+        output.result_json(report)
+        return OK
+    found = report.found
+    output.result(f"{database.address}: found {found.state.value}{_revision(found.revision)}")
+    for change in report.changes:
+        output.result(f"  {change}")
+    if found.state is schema.SchemaState.CURRENT:
+        output.result("nothing to do")
+    elif args.dry_run:
+        output.result(f"it would become {found.head}; nothing was changed")
+    else:
+        output.result(f"it is {found.head} now")
+    return OK
+
+
+def run_current(args: argparse.Namespace) -> int:
+    """Print which schema the catalog has."""
+    from imaging_db.catalog import schema
+
+    database = _database(args)
+    found = schema.current(database)
+    if args.json:
+        output.result_json(found)
+        return OK
+    output.result(
+        f"{database.address}: {found.state.value}{_revision(found.revision)}; this program's is {found.head}"
+    )
+    return OK
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Print how the catalog's tables differ from the models; 6 if they do."""
+    from imaging_db.catalog import schema
+
+    differences = schema.check(_database(args))
+    if args.json:
+        output.result_json(differences)
+    for difference in () if args.json else differences or ("the tables are as they should be",):
+        output.result(difference)
+    return 6 if differences else OK
+
+
+def _revision(revision: str | None) -> str:
+    return f" ({revision})" if revision else ""

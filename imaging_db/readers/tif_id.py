@@ -1,0 +1,275 @@
+"""One TIFF file whose pages are the frames: ImageJ hyperstacks, tifffile's stacks, plain multi-page files.
+
+ImageJ's description says how many channels, slices and frames (timepoints) there are; pages run over
+channels fastest. A file that says nothing is a stack of slices. Files that Micro-Manager or an OME writer
+made are taken only where their own marks agree, page by page, with ImageJ's description.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from imaging_db.errors import ReaderError, UnsupportedFormat
+from imaging_db.model import Acquisition, FrameCoords, JSONObject, JSONValue, clean_json
+from imaging_db.readers.base import Match, Reader, ReaderOptions, ReaderSpec, ReadLimits
+from imaging_db.readers.filename_parsers import ParsedName, get_parser
+from imaging_db.readers.imagej import (
+    Calibration,
+    PageOrder,
+    calibration,
+    imagej_order,
+    imagej_values,
+    parse_shaped,
+    plain_order,
+    shaped_order,
+)
+from imaging_db.readers.tiff_bytes import FileBytes
+from imaging_db.readers.tiff_directory import DESCRIPTION, MICRO_MANAGER, TiffStructure
+from imaging_db.readers.tiff_errors import refusing
+from imaging_db.readers.tiff_reader import FramePage, TiffPagesReader, empty_acquisition
+from imaging_db.readers.tiff_source import TiffSource
+
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
+_MM_INDICES = ("ChannelIndex", "SliceIndex", "FrameIndex")
+
+
+def open_tif_id(path: Path, options: ReaderOptions) -> Reader:
+    """Return a reader of one TIFF file.
+
+    Raises
+    ------
+    UnsupportedFormat
+        Pages that differ, or a description that contradicts them.
+    CorruptSource
+        The file is damaged.
+    """
+    source = TiffSource(path, options.limits)
+    try:
+        named = _parsed(path, options)
+        numbers, notes = frame_pages(source)
+        order, told = page_order(source, numbers)
+        _check_micro_manager(source, numbers, order)
+        pages = [FramePage(order.coords(i), 0, page) for i, page in enumerate(numbers)]
+        return TiffPagesReader(
+            [source],
+            pages,
+            acquisition=_acquisition(source, told, named, notes, len(pages)),
+            metadata_of=partial(page_metadata, source, labels=source.imagej_labels()),
+        )
+    except BaseException:
+        source.close()
+        raise
+
+
+def page_metadata(source: TiffSource, page: FramePage, *, labels: Sequence[str] = ()) -> JSONObject:
+    """Return a page's TIFF tags by name, and ImageJ's label of the slice."""
+    metadata = source.tags(page.page)
+    if page.page < len(labels) and labels[page.page]:
+        metadata["Label"] = labels[page.page]
+    return metadata
+
+
+def _acquisition(
+    source: TiffSource, told: JSONObject, named: ParsedName, notes: list[str], pages: int
+) -> Acquisition:
+    sizes = physical_sizes(source, told)
+    metadata = {**stack_metadata(source, told), **named.global_metadata}
+    return replace(
+        empty_acquisition("tif_id", metadata=metadata),
+        pixel_size_x_um=sizes.pixel_size_x_um,
+        pixel_size_y_um=sizes.pixel_size_y_um,
+        z_step_um=sizes.z_step_um,
+        time_interval_s=sizes.time_interval_s,
+        nbr_expected=pages if told else None,
+        notes=(*source.notes, *notes, *_name_notes(named)),
+    )
+
+
+def frame_pages(source: TiffSource) -> tuple[list[int], list[str]]:
+    """Return the pages of a file that are frames, and notes on those that are not.
+
+    Reduced copies (thumbnails, pyramid levels) are left out; all others must be alike.
+
+    Raises
+    ------
+    UnsupportedFormat
+        Two pages differ in shape or type; both are named.
+    """
+    first = source.layout(0)
+    pages: list[int] = []
+    reduced: list[int] = []
+    for index in range(len(source)):
+        layout = source.layout(index)
+        if (layout.shape, layout.dtype) == (first.shape, first.dtype):
+            pages.append(index)
+        elif layout.is_reduced:
+            reduced.append(index)
+        else:
+            cause = (
+                f"is {_shape(layout.shape)} {layout.dtype}, page 0 is "
+                f"{_shape(first.shape)} {first.dtype}: frames of one stack must be alike"
+            )
+            raise UnsupportedFormat(source.path, cause, page=index)
+    shown = ", ".join(map(str, reduced[:5])) + (", ..." if len(reduced) > 5 else "")
+    return pages, [
+        f"{source.path.name}: smaller copies in pages {shown} left out"
+    ] if reduced else []
+
+
+def page_order(source: TiffSource, pages: Sequence[int]) -> tuple[PageOrder, JSONObject]:
+    """Return which frame each page is, and what the file's description says, empty if nothing.
+
+    Raises
+    ------
+    UnsupportedFormat
+        The description contradicts the pages, or the file is an OME-TIFF that ImageJ did not describe.
+    """
+    described = source.description(0)
+    shape = source.layout(pages[0]).shape
+    try:
+        if source.is_imagej:
+            told = imagej_values(source.imagej)
+            samples = shape[2] if len(shape) == 3 else 1
+            return imagej_order(told, pages=len(pages), samples=samples), told
+        shaped = parse_shaped(described)
+        if shaped is not None:
+            return shaped_order(shaped, pages=len(pages), page=shape), shaped
+    except ValueError as error:
+        raise UnsupportedFormat(source.path, str(error)) from error
+    if is_ome_xml(described):
+        cause = "is an OME-TIFF; what its pages are is told by its OME-XML"
+        raise UnsupportedFormat(source.path, cause, hint="use 'ome_tiff'")
+    return plain_order(len(pages)), {}
+
+
+def stack_metadata(source: TiffSource, told: JSONObject) -> JSONObject:
+    """Return what a file says of itself as a whole: its description, ImageJ's info and labels."""
+    metadata: JSONObject = {}
+    if told:
+        metadata["ImageJ" if source.is_imagej else "description"] = dict(told)
+    info = source.imagej_info()
+    if info:
+        metadata["Info"] = _info(info)
+    labels = source.imagej_labels()
+    if any(labels):
+        metadata["Labels"] = list(labels)
+    return metadata
+
+
+def physical_sizes(source: TiffSource, told: JSONObject) -> Calibration:
+    """Return the physical sizes that description and resolution tags tell; see `imagej.calibration`."""
+    unit = source.tag(0, _RESOLUTION_UNIT)
+    return calibration(
+        told,
+        resolution=(_ratio(source.tag(0, _X_RESOLUTION)), _ratio(source.tag(0, _Y_RESOLUTION))),
+        resolution_unit=unit if isinstance(unit, int) else None,
+    )
+
+
+def is_ome_xml(description: str) -> bool:
+    """True where a description is OME-XML, of any version."""
+    return "<OME" in description[:4096] or "<ome:OME" in description[:4096]
+
+
+def sniff(path: Path) -> Match:
+    """Return ``YES`` for ImageJ's files, ``MAYBE`` for any other TIFF without marks of OME."""
+    if not path.is_file():
+        return Match.NO
+    try:
+        data = FileBytes(path)
+    except ReaderError:
+        return Match.NO
+    try:
+        with refusing(path):
+            return _sniff(data)
+    except ReaderError:
+        return Match.NO
+    finally:
+        data.close()
+
+
+def _sniff(data: FileBytes) -> Match:
+    structure = TiffStructure(data, max_metadata_bytes=ReadLimits().max_metadata_bytes)
+    first = structure.directory(structure.first_offset, page=0)
+    field = first.fields.get(DESCRIPTION)
+    fields = first.more_descriptions if field is None else (field, *first.more_descriptions)
+    texts = [str(structure.value(field, page=0)) for field in fields]
+    imagej = any(text.startswith(("ImageJ=", "SCIFIO=")) for text in texts)
+    if any(is_ome_xml(text) for text in texts) or MICRO_MANAGER in first.fields:
+        return Match.MAYBE if imagej else Match.NO
+    return Match.YES if imagej else Match.MAYBE
+
+
+def _check_micro_manager(source: TiffSource, pages: Sequence[int], order: PageOrder) -> None:
+    """Refuse a Micro-Manager file whose own indices contradict the order of ImageJ's description."""
+    if source.tag(0, MICRO_MANAGER) is None:
+        return
+    for index, page in enumerate(pages):
+        said = _micro_manager_indices(source.tag(page, MICRO_MANAGER))
+        coords = order.coords(index)
+        if said is not None and said != (coords.channel, coords.slice, coords.timepoint):
+            cause = f"Micro-Manager says {FrameCoords(*said, 0)}, its order of pages {coords}"
+            hint = "use 'ome_tiff' or 'ndtiff'"
+            raise UnsupportedFormat(source.path, cause, page=page, hint=hint)
+
+
+def _micro_manager_indices(text: object) -> tuple[int, int, int] | None:
+    try:
+        said = json.loads(text) if isinstance(text, (str, bytes)) else None
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict):
+        return None
+    channel, z, timepoint = (said.get(key) for key in _MM_INDICES)
+    if isinstance(channel, int) and isinstance(z, int) and isinstance(timepoint, int):
+        return channel, z, timepoint
+    return None
+
+
+def _parsed(path: Path, options: ReaderOptions) -> ParsedName:
+    """Return what the configured parser makes of the file's name; of one file, what is global counts."""
+    if options.filename_parser is None:
+        return ParsedName()
+    parser = get_parser(options.filename_parser)
+    try:
+        return parser(path.name)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UnsupportedFormat(path, f"{options.filename_parser}: {error}") from error
+
+
+def _name_notes(named: ParsedName) -> tuple[str, ...]:
+    indices = (named.channel, named.slice, named.timepoint, named.position, named.channel_name)
+    if all(index is None for index in indices):
+        return ()
+    return ("indices in the file's name were not used: the pages of the file tell them",)
+
+
+def _info(info: str) -> JSONValue:
+    try:
+        said = json.loads(info)
+        return clean_json(said) if isinstance(said, dict) else info
+    except (ValueError, RecursionError):
+        return info
+
+
+def _ratio(value: object) -> float | None:
+    if not isinstance(value, tuple) or len(value) != 2 or not value[1]:
+        return None
+    return float(value[0]) / float(value[1])
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+SPEC = ReaderSpec(
+    name="tif_id",
+    summary="one TIFF file: an ImageJ hyperstack, or pages that are slices",
+    sniff=sniff,
+    open=open_tif_id,
+    aliases=("imagej",),
+)

@@ -1,0 +1,201 @@
+"""The structure of a TIFF file: header, directories (IFDs), tags.
+
+Source: TIFF 6.0 (Adobe, 1992) sections 2 and 8; BigTIFF as in libtiff's documentation.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from imaging_db.errors import CorruptSource, UnsupportedFormat
+from imaging_db.readers.tiff_bytes import FileBytes
+
+SUBFILE_TYPE, OLD_SUBFILE_TYPE = 254, 255
+WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+DESCRIPTION = 270
+STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTE_COUNTS = 273, 277, 278, 279
+TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS = 322, 323, 324, 325
+SUB_IFDS, JPEG_TABLES, SAMPLE_FORMAT = 330, 347, 339
+UIC2, NIH_HEADER = 33629, 43314
+IMAGEJ_BYTE_COUNTS, IMAGEJ_METADATA, MICRO_MANAGER = 50838, 50839, 51123
+
+# size in bytes and struct letter of each field type
+_TYPES: dict[int, tuple[int, str]] = {
+    1: (1, "B"), 2: (1, "s"), 3: (2, "H"), 4: (4, "I"), 5: (8, "II"), 6: (1, "b"), 7: (1, "s"),
+    8: (2, "h"), 9: (4, "i"), 10: (8, "ii"), 11: (4, "f"), 12: (8, "d"), 13: (4, "I"),
+    16: (8, "Q"), 17: (8, "q"), 18: (8, "Q"),
+}  # fmt: skip
+_TEXT, _BYTES = 2, (1, 7)
+_MOST_TAGS = 4096
+_FIRST_READ = 1024
+
+
+class Field(NamedTuple):
+    """One tag: its type, how many values, and the value itself or where it lies in the file."""
+
+    type: int
+    number: int
+    inline: bytes | None
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """The value's size in bytes."""
+        return _TYPES[self.type][0] * self.number
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """One IFD: ``fields`` by tag number (the first of its kind), and where the next IFD lies.
+
+    ``more_descriptions`` holds further ImageDescription tags, which Micro-Manager writes.
+    """
+
+    offset: int
+    fields: dict[int, Field]
+    more_descriptions: tuple[Field, ...]
+    next_offset: int
+
+
+class TiffStructure:
+    """Header and directories of one file, checked against its size.
+
+    Raises
+    ------
+    UnsupportedFormat
+        The file does not start as a TIFF does.
+    CorruptSource
+        It does, and the rest is not there or makes no sense.
+    """
+
+    def __init__(self, source: FileBytes, *, max_metadata_bytes: int) -> None:
+        self._bytes = source
+        self._max_metadata = max_metadata_bytes
+        head = source.read_up_to(0, 16)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        version = struct.unpack(f"{order}H", head[2:4])[0] if order and len(head) >= 4 else 0
+        if order is None or version not in (42, 43):
+            raise UnsupportedFormat(source.path, "is not a TIFF file")
+        self.byteorder: str = order
+        self.is_big = version == 43
+        if len(head) < (16 if self.is_big else 8):
+            raise CorruptSource(source.path, f"is cut off after {len(head)} bytes")
+        if self.is_big and struct.unpack(f"{order}HH", head[4:8]) != (8, 0):
+            raise CorruptSource(source.path, "its BigTIFF header is damaged")
+        self._pointer = struct.Struct(order + ("Q" if self.is_big else "I"))
+        self._counter = struct.Struct(order + ("Q" if self.is_big else "H"))
+        self._entry = struct.Struct(order + ("HHQ8s" if self.is_big else "HHI4s"))
+        self.first_offset: int = self._pointer.unpack(head[8:16] if self.is_big else head[4:8])[0]
+
+    def walk(self) -> Iterator[Directory]:
+        """Yield the directories of the main chain, up to its proper end.
+
+        Raises
+        ------
+        CorruptSource
+            The chain leaves the file or comes back to itself, or a tag lies outside the file.
+        """
+        seen: set[int] = set()
+        offset = self.first_offset
+        if offset == 0:
+            raise CorruptSource(self._bytes.path, "holds no page: it was not closed properly")
+        while offset:
+            if offset in seen:
+                cause = f"after page {len(seen) - 1} its pages start over"
+                raise CorruptSource(self._bytes.path, cause)
+            directory = self.directory(offset, page=len(seen))
+            seen.add(offset)
+            yield directory
+            offset = directory.next_offset
+
+    def directory(self, offset: int, *, page: int) -> Directory:
+        """Return the directory at ``offset``; ``page`` is named in errors."""
+        path, size = self._bytes.path, self._bytes.size
+        if offset < 8 or offset + self._counter.size > size:
+            cause = f"should begin at byte {offset}, the file ends at {size}: it was cut off"
+            raise CorruptSource(path, cause, page=page)
+        buffer = self._bytes.read_up_to(offset, _FIRST_READ)
+        (count,) = self._counter.unpack_from(buffer)
+        if not 0 < count <= _MOST_TAGS:
+            raise CorruptSource(path, f"its list of tags at byte {offset} is damaged", page=page)
+        end = self._counter.size + count * self._entry.size
+        if offset + end + self._pointer.size > size:
+            cause = f"its list of tags leaves the file of {size} bytes: it was cut off"
+            raise CorruptSource(path, cause, page=page)
+        if len(buffer) < end + self._pointer.size:
+            buffer = self._bytes.read(offset, end + self._pointer.size)
+        fields, more = self._fields(buffer[self._counter.size : end], page)
+        return Directory(offset, fields, more, self._pointer.unpack_from(buffer, end)[0])
+
+    def _fields(self, entries: bytes, page: int) -> tuple[dict[int, Field], tuple[Field, ...]]:
+        fields: dict[int, Field] = {}
+        more: list[Field] = []
+        room, unpack = self._pointer.size, self._pointer.unpack
+        for code, kind, count, raw in self._entry.iter_unpack(entries):
+            known = _TYPES.get(kind)
+            if known is None:  # TIFF 6.0 tells readers to skip types they do not know
+                continue
+            size = known[0] * count
+            if size <= room:
+                field = Field(kind, count, raw[:size], 0)
+            else:
+                field = Field(kind, count, None, unpack(raw)[0])
+                self._check_inside(code, field.offset, size, page)
+            if code not in fields:
+                fields[code] = field
+            elif code == DESCRIPTION:
+                more.append(field)
+        return fields, tuple(more)
+
+    def _check_inside(self, code: int, offset: int, size: int, page: int) -> None:
+        if offset + size > self._bytes.size:
+            end = self._bytes.size
+            cause = f"tag {code} ends at byte {offset + size}, the file at {end}: it was cut off"
+            raise CorruptSource(self._bytes.path, cause, page=page)
+
+    def raw(self, field: Field, *, page: int) -> bytes:
+        """Return a field's value as the bytes of the file."""
+        if field.inline is not None:
+            return field.inline
+        if field.size > self._max_metadata:
+            cause = f"a tag of {field.size} bytes is above the limit of {self._max_metadata}"
+            raise CorruptSource(self._bytes.path, cause, page=page, hint="see max_metadata_bytes")
+        return self._bytes.read(field.offset, field.size)
+
+    def values(self, field: Field, *, page: int) -> tuple[Any, ...]:
+        """Return a field's numbers; a rational gives two, text and bytes are one number a byte."""
+        letters = _TYPES[field.type][1]
+        count = field.number * len(letters)
+        letter = "B" if letters == "s" else letters[0]
+        return struct.unpack(f"{self.byteorder}{count}{letter}", self.raw(field, page=page))
+
+    def value(self, field: Field, *, page: int) -> Any:
+        """Return text as `str`, bytes as `bytes`, one number as such, several as a tuple.
+
+        Rationals are pairs ``(numerator, denominator)``. Text that is not UTF-8 is read as Latin-1.
+        """
+        if field.type == _TEXT:
+            return text_of(self.raw(field, page=page))
+        if field.type in _BYTES and field.number > 1:
+            return self.raw(field, page=page)
+        numbers = self.values(field, page=page)
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    def number(self, directory: Directory, code: int, default: int, *, page: int) -> int:
+        """Return the first number of a tag, ``default`` where the tag is absent or holds text."""
+        field = directory.fields.get(code)
+        if field is None or field.number == 0 or field.type in (2, 5, 7, 10, 11, 12):
+            return default
+        return int(self.values(field, page=page)[0])
+
+
+def text_of(raw: bytes) -> str:
+    """Return text without its trailing NULs; what is not UTF-8 is read as Latin-1."""
+    raw = raw.rstrip(b"\x00")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

@@ -1,0 +1,192 @@
+"""How the pixels of a page are laid out: shape, type, compression, and how to decode them.
+
+tifffile says what shape and type a combination of tags means and decodes compressed segments; the
+bytes are read here, by offset, because a `tifffile.TiffFile` that threads share returns wrong frames.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging_db.errors import CorruptSource, UnsupportedFormat
+
+if TYPE_CHECKING:
+    import tifffile
+
+    from imaging_db.readers.tiff_bytes import FileBytes
+
+_JPEG = (6, 7, 34892, 33007)
+# How many bytes one byte of these can become at most, with room to spare (deflate: 1032, RFC 1951).
+_EXPANSION = {8: 1100, 32946: 1100, 50013: 1100, 5: 4096, 32773: 128}
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Where the strips or tiles of one page lie, in the order of their index."""
+
+    offsets: npt.NDArray[np.uint64]
+    byte_counts: npt.NDArray[np.uint64]
+    jpeg_tables: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What all pages with the same structural tags share.
+
+    ``shape`` is ``(Y, X)`` or ``(Y, X, S)``, ``dtype`` NumPy's native name (1-bit pages are ``bool``,
+    packed 12-bit ones ``uint16``). ``stored`` is the shape in the file: samples, depth, length, width,
+    samples. ``direct`` pages hold their pixels as plain bytes.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    stored: tuple[int, int, int, int, int]
+    photometric: str
+    compression: str
+    is_reduced: bool
+    is_tiled: bool
+    direct: bool
+    segment_count: int
+    strip_rows: int
+    byteorder: Literal["<", ">"]
+    _page: tifffile.TiffPage
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one decoded frame."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def largest_expansion(self) -> int | None:
+        """Return how many bytes a compressed byte can become at most, None where unknown."""
+        return _EXPANSION.get(int(self._page.compression))
+
+    def raw_segment_sizes(self) -> npt.NDArray[np.uint64]:
+        """Return the bytes that each segment of an uncompressed page needs; empty where unknown."""
+        samples, _, length, width, contig = self.stored
+        item = np.dtype(self.dtype).itemsize
+        if self.is_tiled:
+            if int(self._page.compression) != 1 or int(_bits(self._page)) != item * 8:
+                return np.zeros(0, np.uint64)
+            tile = self._page.tilelength * self._page.tilewidth * contig * item
+            return np.full(self.segment_count, tile, np.uint64)
+        if not self.direct:
+            return np.zeros(0, np.uint64)
+        rows = np.full(self.segment_count, self.strip_rows, np.uint64)
+        per_plane = self.segment_count // samples
+        rows[per_plane - 1 :: per_plane] = length - self.strip_rows * (per_plane - 1)
+        return rows * np.uint64(width * contig * item)
+
+    def read(self, source: FileBytes, segments: Segments) -> npt.NDArray[Any]:
+        """Return the page's pixels, C-contiguous, in native byte order, in ``shape``."""
+        read = self._read_direct if self.direct else self._decode
+        planes = read(source, segments)
+        pixels = planes[:, 0]
+        pixels = pixels[0] if self.stored[0] == 1 else np.moveaxis(pixels[..., 0], 0, -1)
+        return np.ascontiguousarray(pixels.reshape(self.shape).astype(self.dtype, copy=False))
+
+    def _read_direct(self, source: FileBytes, segments: Segments) -> npt.NDArray[Any]:
+        pixels = np.empty(self.stored, np.dtype(self.dtype).newbyteorder(self.byteorder))
+        target = pixels.reshape(-1).view(np.uint8).data
+        start = 0
+        for offset, size in _runs(segments.offsets, self.raw_segment_sizes()):
+            source.read_into(target[start : start + size], offset)
+            start += size
+        return pixels
+
+    def _decode(self, source: FileBytes, segments: Segments) -> npt.NDArray[Any]:
+        with self._lock:  # the decoder is made on first use, which is not safe in threads
+            decode = self._page.decode
+        options = {"jpegtables": segments.jpeg_tables} if self._page.compression in _JPEG else {}
+        pixels = np.zeros(self.stored, self.dtype)
+        for index in range(self.segment_count):
+            data = source.read(int(segments.offsets[index]), int(segments.byte_counts[index]))
+            decoded: Any
+            decoded, (s, d, y, x, _), expected = decode(data, index, **options)
+            _, _, length, width, _ = self.stored
+            rows, columns = min(expected[1], length - y), min(expected[2], width - x)
+            part = decoded[:1, :rows, :columns]
+            if part.shape[:3] != (1, rows, columns):
+                raise ValueError(f"segment {index} decodes to {decoded.shape}, not {expected}")
+            pixels[s, d : d + 1, y : y + rows, x : x + columns] = part
+        return pixels
+
+
+def layout_of(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> Layout:
+    """Return the layout that a page's tags mean.
+
+    Raises
+    ------
+    UnsupportedFormat
+        A volume in one page, or samples of a kind that NumPy has no type for.
+    CorruptSource
+        No pixels, or a tile or strip without size.
+    """
+    if page.dtype is None:
+        cause = (
+            f"samples of {page.bitspersample} bits, format {int(page.sampleformat)}: unsupported"
+        )
+        raise UnsupportedFormat(source.path, cause, page=index)
+    if page.imagedepth != 1:
+        cause = f"is a volume {page.imagedepth} deep in one page"
+        raise UnsupportedFormat(source.path, cause, page=index)
+    if 0 in page.shaped or (page.is_tiled and 0 in (page.tilewidth, page.tilelength)):
+        raise CorruptSource(source.path, "has no size or no tile size", page=index)
+    samples, depth, length, width, contig = (int(n) for n in page.shaped)
+    shape = (length, width) if samples * contig == 1 else (length, width, samples * contig)
+    rows = page.rowsperstrip or length
+    return Layout(
+        shape=shape,
+        dtype=page.dtype.newbyteorder("=").name,
+        stored=(samples, depth, length, width, contig),
+        photometric=_name(page.photometric),
+        compression=_name(page.compression),
+        is_reduced=bool(int(page.subfiletype) & 1),
+        is_tiled=page.is_tiled,
+        direct=_is_direct(page),
+        segment_count=_segment_count(page, rows),
+        strip_rows=int(rows),
+        byteorder=page.parent.byteorder,
+        _page=page,
+    )
+
+
+def _segment_count(page: tifffile.TiffPage, rows: int) -> int:
+    samples, _, length, width, _ = page.shaped
+    if page.is_tiled:
+        across = math.ceil(width / page.tilewidth)
+        return int(samples * across * math.ceil(length / page.tilelength))
+    return int(samples * math.ceil(length / rows))
+
+
+def _is_direct(page: tifffile.TiffPage) -> bool:
+    plain = page.compression == 1 and page.predictor == 1 and page.fillorder == 1
+    item = 0 if page.dtype is None else page.dtype.itemsize
+    whole = _bits(page) == item * 8 and page.sampleformat != 5
+    return bool(plain and whole and not page.is_tiled and not page.is_subsampled)
+
+
+def _bits(page: tifffile.TiffPage) -> int:
+    bits: Any = page.bitspersample  # a tuple where samples differ, as in RGB 565
+    return 0 if isinstance(bits, tuple) else int(bits)
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "name", value))
+
+
+def _runs(offsets: npt.NDArray[np.uint64], sizes: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
+    """Return (offset, size) of segments, neighbours in the file joined."""
+    runs: list[tuple[int, int]] = []
+    for offset, size in zip(offsets.tolist(), sizes.tolist(), strict=True):
+        if runs and sum(runs[-1]) == offset:
+            runs[-1] = (runs[-1][0], runs[-1][1] + size)
+        else:
+            runs.append((offset, size))
+    return runs

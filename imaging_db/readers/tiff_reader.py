@@ -1,0 +1,185 @@
+"""A reader over the pages of TIFF files, for formats that know which page is which frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+from imaging_db.errors import CorruptSource
+from imaging_db.model import Acquisition, FrameCoords, JSONObject, PageRef, SourceFrame
+from imaging_db.readers.tiff_source import TiffSource
+
+# A folder of thousands of files must not need a handle for each.
+MOST_OPEN_FILES = 32
+
+
+class FramePage(NamedTuple):
+    """Which page of which file (by its place in the list) is which frame."""
+
+    coords: FrameCoords
+    file: int
+    page: int
+    channel_name: str | None = None
+    position_name: str | None = None
+
+
+class TiffPagesReader:
+    """Frames that are pages of TIFF files. A context manager that owns and closes the files.
+
+    ``metadata_of`` is asked for a frame's metadata when the frame is yielded. ``acquisition`` comes with
+    what the format says; counts, names, shape and type are filled in from the pages.
+
+    Raises
+    ------
+    CorruptSource
+        Two pages claim the same coordinates, or there is no page.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[TiffSource],
+        pages: Sequence[FramePage],
+        *,
+        acquisition: Acquisition,
+        metadata_of: Callable[[FramePage], JSONObject],
+        other_sources: Sequence[Path] = (),
+    ) -> None:
+        self._files = tuple(files)
+        self._pages = tuple(pages)
+        self._metadata_of = metadata_of
+        self._sources = (*(file.path for file in files), *other_sources)
+        self._check_distinct()
+        self._acquisition = self._completed(acquisition)
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """Return what the source says of the whole acquisition."""
+        return self._acquisition
+
+    @property
+    def sources(self) -> Sequence[Path]:
+        """Return every file that belongs to the source, in a stable order."""
+        return self._sources
+
+    def frames(self) -> Iterator[SourceFrame]:
+        """Yield every frame once, in the order of files and pages, without reading pixels."""
+        for index, page in enumerate(self._pages):
+            file = self._files[page.file]
+            layout = file.layout(page.page)
+            yield SourceFrame(
+                index=index,
+                coords=page.coords,
+                shape=layout.shape,
+                dtype=layout.dtype,
+                source=PageRef(file.path, page.page),
+                channel_name=page.channel_name,
+                position_name=page.position_name,
+                metadata=self._metadata_of(page),
+            )
+
+    def read(self, frame: SourceFrame) -> npt.NDArray[Any]:
+        """Return the stored pixels of one frame; safe to call from many threads at once.
+
+        Raises
+        ------
+        CorruptSource
+            The page cannot be decoded, or not to the promised shape and dtype.
+        """
+        page = self._pages[frame.index]
+        pixels = self._files[page.file].read(page.page)
+        if pixels.shape != frame.shape or pixels.dtype.name != frame.dtype:
+            cause = f"decodes to {pixels.shape} {pixels.dtype.name}, not {frame.shape} {frame.dtype}"
+            raise CorruptSource(frame.source.path, cause, page=page.page)
+        return pixels
+
+    def close(self) -> None:
+        """Close every file; closing twice is allowed."""
+        for file in self._files:
+            file.close()
+
+    def __enter__(self) -> TiffPagesReader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_distinct(self) -> None:
+        seen: dict[FrameCoords, FramePage] = {}
+        for page in self._pages:
+            other = seen.setdefault(page.coords, page)
+            if other is not page:
+                first = PageRef(self._files[other.file].path, other.page)
+                cause = f"has the same coordinates ({page.coords}) as {first}"
+                raise CorruptSource(self._files[page.file].path, cause, page=page.page)
+        if not self._pages:
+            raise CorruptSource(self._files[0].path, "holds no frame")
+
+    def _completed(self, acquisition: Acquisition) -> Acquisition:
+        coords = [page.coords for page in self._pages]
+        layouts = [self._files[page.file].layout(page.page) for page in self._pages]
+        shapes, dtypes = {layout.shape for layout in layouts}, {layout.dtype for layout in layouts}
+        channels = {p.coords.channel: p.channel_name for p in reversed(self._pages)}
+        positions = {p.coords.position: p.position_name for p in reversed(self._pages)}
+        return replace(
+            acquisition,
+            nbr_frames=len(coords),
+            nbr_channels=len(channels),
+            nbr_slices=len({c.slice for c in coords}),
+            nbr_timepoints=len({c.timepoint for c in coords}),
+            nbr_positions=len(positions),
+            height=_only(shape[0] for shape in shapes),
+            width=_only(shape[1] for shape in shapes),
+            colors=_only(shape[2] if len(shape) == 3 else 1 for shape in shapes),
+            dtype=_only(dtypes),
+            channel_names=_by_index(channels),
+            position_names=_by_index(positions),
+        )
+
+
+def empty_acquisition(format: str, *, metadata: JSONObject) -> Acquisition:
+    """Return an acquisition without counts, for `TiffPagesReader` to complete."""
+    return Acquisition(
+        format=format,
+        nbr_frames=0,
+        nbr_channels=0,
+        nbr_slices=0,
+        nbr_timepoints=0,
+        nbr_positions=0,
+        height=None,
+        width=None,
+        colors=None,
+        dtype=None,
+        metadata=metadata,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFiles:
+    """TIFF files that were opened together; all are closed if one of them is refused."""
+
+    files: tuple[TiffSource, ...]
+
+    def close(self) -> None:
+        """Close every file."""
+        for file in self.files:
+            file.close()
+
+
+def _only(values: Iterable[Any]) -> Any:
+    """Return the value that all share, None where they differ."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else None
+
+
+def _by_index(names: Mapping[int, str | None]) -> tuple[str | None, ...]:
+    return tuple(names[index] for index in sorted(names))

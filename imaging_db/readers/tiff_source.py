@@ -1,0 +1,366 @@
+"""One TIFF file, walked once and checked: its pages, their tags, their pixels."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imaging_db.errors import CorruptSource, UnsupportedFormat
+from imaging_db.model import JSONObject
+from imaging_db.readers import tiff_directory as ifd
+from imaging_db.readers.base import ReadLimits
+from imaging_db.readers.imagej_stack import ImageJTags, plane_count, promised_images
+from imaging_db.readers.tiff_bytes import FileBytes
+from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
+from imaging_db.readers.tiff_errors import refusing
+from imaging_db.readers.tiff_layout import Layout, Segments, layout_of
+from imaging_db.readers.tiff_tags import LEFT_OUT, tags_as_json
+
+if TYPE_CHECKING:
+    import tifffile
+
+# Every tag that changes what the bytes of a page mean; pages that share their values share a layout.
+_STRUCTURAL = (
+    254, 255, 256, 257, 258, 259, 262, 266, 277, 278, 284, 317, 320, 322, 323, 338, 339, 530,
+    32997, 32998, 34412, 65007, 65008, 65009,
+)  # fmt: skip
+_LIMITS = ReadLimits()
+_PALETTE = 320
+_OLD_JPEG_OFFSET, _OLD_JPEG_LENGTH = 513, 514
+
+
+@dataclass(frozen=True, slots=True)
+class TiffPageInfo:
+    """What a page's tags say of it.
+
+    ``shape`` is ``(Y, X)`` or ``(Y, X, S)``, ``dtype`` NumPy's native name, ``nbytes`` the size of one
+    decoded frame. ``is_reduced`` marks a thumbnail or pyramid level (NewSubfileType bit 0).
+    ``photometric`` and ``compression`` are names such as ``MINISBLACK`` and ``LZW``.
+    """
+
+    index: int
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+    photometric: str
+    compression: str
+    is_reduced: bool
+    is_tiled: bool
+    description: str
+
+
+class TiffSource:
+    """One open TIFF file. A context manager; closing twice is allowed.
+
+    Opening walks the chain of pages and checks that every tag and every strip or tile lies inside the
+    file, that the chain ends properly, and that each page can be decoded within the limits. An ImageJ
+    stack that lists one page and stores N planes behind it counts as N pages. Pyramid levels in SubIFDs
+    are not pages. With ``keep_open=False`` no handle is held between reads.
+
+    Raises
+    ------
+    CorruptSource
+        Empty, truncated or damaged; names the page.
+    UnsupportedFormat
+        Not a TIFF file, not a regular file, or pages of a kind that cannot be read exactly.
+    """
+
+    def __init__(self, path: Path, limits: ReadLimits = _LIMITS, *, keep_open: bool = True) -> None:
+        self.path = path
+        self.limits = limits
+        self.notes: tuple[str, ...] = ()
+        self._bytes = FileBytes(path)
+        try:
+            limit = limits.max_metadata_bytes
+            self._structure = TiffStructure(self._bytes, max_metadata_bytes=limit)
+            self._offsets = array("Q")
+            self._layout_ids = array("L")
+            self._layouts: list[Layout] = []
+            self._walk()
+            self._planes = self._count_planes()
+        except BaseException:
+            self._bytes.close()
+            raise
+        if not keep_open:
+            self._bytes.park()
+
+    @property
+    def byteorder(self) -> str:
+        """Return ``<`` or ``>``."""
+        return self._structure.byteorder
+
+    @property
+    def is_bigtiff(self) -> bool:
+        """True where offsets have 64 bits."""
+        return self._structure.is_big
+
+    @property
+    def size(self) -> int:
+        """Return the file's size in bytes."""
+        return self._bytes.size
+
+    @property
+    def imagej(self) -> dict[str, str]:
+        """Return ImageJ's description of the file as its lines say, empty where there is none."""
+        return self._imagej.description
+
+    @property
+    def is_imagej(self) -> bool:
+        """True where ImageJ, or a program that follows it, describes the file."""
+        return bool(self._imagej.description)
+
+    def __len__(self) -> int:
+        return self._planes or len(self._offsets)
+
+    def page(self, index: int) -> TiffPageInfo:
+        """Return what the tags of a page (from 0) say."""
+        layout = self.layout(index)
+        return TiffPageInfo(
+            index=index,
+            shape=layout.shape,
+            dtype=layout.dtype,
+            nbytes=layout.nbytes,
+            photometric=layout.photometric,
+            compression=layout.compression,
+            is_reduced=layout.is_reduced,
+            is_tiled=layout.is_tiled,
+            description=self.description(index),
+        )
+
+    def pages(self) -> Iterator[TiffPageInfo]:
+        """Yield what the tags of every page say, in the order of the file."""
+        return (self.page(index) for index in range(len(self)))
+
+    def layout(self, index: int) -> Layout:
+        """Return shape, type and compression of a page without touching the file."""
+        return self._layouts[self._layout_ids[self._listed(index)]]
+
+    def offset(self, index: int) -> int:
+        """Return where the page's list of tags begins in the file."""
+        return self._offsets[self._listed(index)]
+
+    def description(self, index: int) -> str:
+        """Return the page's first ImageDescription, empty where there is none."""
+        value = self.tag(index, ifd.DESCRIPTION)
+        if isinstance(value, bytes):
+            return ifd.text_of(value)
+        return value if isinstance(value, str) else ""
+
+    def tag(self, index: int, code: int) -> Any | None:
+        """Return the value of one tag: a number, a tuple, `str` or `bytes`; None where absent."""
+        field = self._directory(index).fields.get(code)
+        return None if field is None else self._structure.value(field, page=index)
+
+    def tags(self, index: int) -> JSONObject:
+        """Return the page's tags by name as clean JSON, without offsets, tables and binary data."""
+        directory = self._directory(index)
+        values = {
+            code: self._structure.value(field, page=index)
+            for code, field in directory.fields.items()
+            if code not in LEFT_OUT
+        }
+        with refusing(self.path, page=index):
+            return tags_as_json(values)
+
+    def imagej_info(self) -> str | None:
+        """Return the ``Info`` text of ImageJ's metadata tag on the first page, None where absent."""
+        return self._imagej.info
+
+    def imagej_labels(self) -> tuple[str, ...]:
+        """Return the slice labels of ImageJ's metadata tag, empty where there are none."""
+        return self._imagej.labels
+
+    def read(self, index: int) -> npt.NDArray[Any]:
+        """Return a page's pixels as they are stored; safe to call from many threads at once.
+
+        The array is C-contiguous in native byte order, of the page's shape and dtype. Palettes are not
+        applied, MINISWHITE is not inverted, planes of colours become the last axis. YCbCr in JPEG
+        becomes RGB, as its decoder gives it.
+
+        Raises
+        ------
+        CorruptSource
+            The page cannot be decoded.
+        UnsupportedFormat
+            Its compression is not available here.
+        """
+        layout = self.layout(index)
+        segments = self._segments(self._directory(index), layout, index)
+        if self._planes:
+            shift = np.uint64(index * layout.nbytes)
+            segments = Segments(segments.offsets + shift, segments.byte_counts)
+        with refusing(self.path, page=index):
+            return layout.read(self._bytes, segments)
+
+    def check_unchanged(self) -> None:
+        """Raise `SourceChanged` where the file was written to since it was opened."""
+        self._bytes.check_unchanged()
+
+    def read_bytes(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes from ``offset``, fewer at the end of the file."""
+        return self._bytes.read_up_to(offset, size)
+
+    def close(self) -> None:
+        """Close the file; closing twice is allowed."""
+        self._bytes.close()
+
+    def __enter__(self) -> TiffSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _listed(self, index: int) -> int:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path} has {len(self)} pages, not {index + 1}")
+        return 0 if self._planes else index
+
+    def _directory(self, index: int) -> Directory:
+        return self._structure.directory(self.offset(index), page=index)
+
+    def _walk(self) -> None:
+        ids: dict[tuple[Any, ...], int] = {}
+        opened: list[tifffile.TiffFile] = []
+        try:
+            for index, directory in enumerate(self._structure.walk()):
+                if index >= self.limits.max_frames:
+                    cause = f"holds more than {self.limits.max_frames} pages"
+                    raise UnsupportedFormat(self.path, cause, hint="see max_frames")
+                self._add(directory, index, ids, opened)
+        finally:
+            for file in opened:
+                file.close()
+
+    def _add(
+        self,
+        directory: Directory,
+        index: int,
+        ids: dict[tuple[Any, ...], int],
+        opened: list[tifffile.TiffFile],
+    ) -> None:
+        key = self._structural_key(directory, index)
+        if key not in ids:
+            ids[key] = len(self._layouts)
+            self._layouts.append(self._new_layout(directory, index, opened))
+        layout = self._layouts[ids[key]]
+        self._check_segments(self._segments(directory, layout, index), layout, index)
+        self._offsets.append(directory.offset)
+        self._layout_ids.append(ids[key])
+        if index == 0:
+            self._imagej = ImageJTags.of(self._structure, directory)
+
+    def _structural_key(self, directory: Directory, index: int) -> tuple[Any, ...]:
+        fields = directory.fields
+        return tuple(
+            (code, fields[code].type, self._key_of(code, fields[code], index))
+            for code in _STRUCTURAL
+            if code in fields
+        )
+
+    def _key_of(self, code: int, field: Field, index: int) -> bytes:
+        if code == _PALETTE:  # its colours do not change the layout
+            return b""
+        return self._structure.raw(field, page=index)
+
+    def _new_layout(
+        self, directory: Directory, index: int, opened: list[tifffile.TiffFile]
+    ) -> Layout:
+        import tifffile
+
+        planes = directory.fields.get(ifd.UIC2)
+        if planes is not None and planes.number > 1:
+            cause = f"is a MetaMorph stack that hides {planes.number} planes behind one page"
+            raise UnsupportedFormat(self.path, cause, page=index)
+        with refusing(self.path, page=index):
+            if not opened:
+                opened.append(tifffile.TiffFile(self.path))
+            opened[0].filehandle.seek(directory.offset)
+            page = tifffile.TiffPage(opened[0], index)
+            layout = layout_of(page, source=self._bytes, index=index)
+        if layout.nbytes > self.limits.max_frame_bytes:
+            limit = describe_size(self.limits.max_frame_bytes)
+            cause = f"asks for {describe_size(layout.nbytes)}, the limit is {limit} a frame"
+            hint = "raise max_frame_bytes if the frame is meant to be that large"
+            raise UnsupportedFormat(self.path, cause, page=index, hint=hint)
+        return layout
+
+    def _segments(self, directory: Directory, layout: Layout, index: int) -> Segments:
+        fields = directory.fields
+        where = ifd.TILE_OFFSETS if layout.is_tiled else ifd.STRIP_OFFSETS
+        counts = ifd.TILE_BYTE_COUNTS if layout.is_tiled else ifd.STRIP_BYTE_COUNTS
+        if where not in fields:  # some writers swap the two kinds
+            where = next((c for c in (273, 324, _OLD_JPEG_OFFSET) if c in fields), 0)
+        if counts not in fields:
+            counts = next((c for c in (279, 325, _OLD_JPEG_LENGTH) if c in fields), 0)
+        offsets = self._numbers(fields.get(where), index)
+        sizes = self._numbers(fields.get(counts), index)
+        if layout.direct and (len(sizes) == 0 or layout.segment_count == len(offsets) == 1):
+            sizes = layout.raw_segment_sizes()  # ImageJ's counts overflow beyond 4 GiB
+        if min(len(offsets), len(sizes)) < layout.segment_count:
+            cause = f"lists {len(offsets)} of its {layout.segment_count} strips or tiles"
+            raise CorruptSource(self.path, cause, page=index)
+        tables = fields.get(ifd.JPEG_TABLES)
+        return Segments(
+            offsets[: layout.segment_count],
+            sizes[: layout.segment_count],
+            None if tables is None else self._structure.raw(tables, page=index),
+        )
+
+    def _numbers(self, field: Field | None, index: int) -> npt.NDArray[np.uint64]:
+        kinds = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+        if field is None or field.type not in kinds:
+            return np.zeros(0, np.uint64)
+        raw = self._structure.raw(field, page=index)
+        return np.frombuffer(raw, self.byteorder + kinds[field.type]).astype(np.uint64)
+
+    def _check_segments(self, segments: Segments, layout: Layout, index: int) -> None:
+        sizes = segments.byte_counts
+        if not segments.offsets.all() or not sizes.all():
+            raise CorruptSource(self.path, "has strips or tiles without data", page=index)
+        needed = layout.raw_segment_sizes()
+        if len(needed) and (sizes < needed).any():
+            short = int(np.argmax(sizes < needed))
+            cause = f"strip or tile {short} has {sizes[short]} of its {needed[short]} bytes"
+            raise CorruptSource(self.path, cause, page=index)
+        used = needed if layout.direct else sizes
+        end = max(map(sum, zip(segments.offsets.tolist(), used.tolist(), strict=True)))
+        if end > self.size:
+            cause = f"its pixels end at byte {end}, the file at {self.size}: it was cut off"
+            raise CorruptSource(self.path, cause, page=index)
+        expansion = layout.largest_expansion()
+        if expansion and layout.nbytes > int(sizes.sum()) * expansion:
+            cause = f"{int(sizes.sum())} compressed bytes cannot hold {layout.nbytes} of pixels"
+            raise CorruptSource(self.path, cause, page=index)
+
+    def _count_planes(self) -> int:
+        """Return how many planes lie behind the only page, 0 where pages are listed one by one."""
+        listed, layout = len(self._offsets), self._layouts[0]
+        promised = promised_images(self._imagej, layout.shape)
+        if promised is None or promised == listed:
+            return 0
+        if listed != 1:
+            raise CorruptSource(self.path, f"promises {promised} images, lists {listed} pages")
+        segments = self._segments(self._directory_of_first(), layout, 0)
+        return plane_count(self.path, promised, layout, segments, self.size)
+
+    def _directory_of_first(self) -> Directory:
+        return self._structure.directory(self._offsets[0], page=0)
+
+
+def describe_size(nbytes: int) -> str:
+    """Return a size for people, such as ``3.5 TiB``."""
+    power = min(4, int(math.log(max(nbytes, 1), 1024)))
+    return f"{nbytes / 1024**power:.1f} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

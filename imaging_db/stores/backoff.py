@@ -1,0 +1,14 @@
+"""How long to wait before trying again."""
+
+from __future__ import annotations
+
+import random
+
+
+def backoff_seconds(attempt: int) -> float:
+    """Return a random pause after failed attempt number ``attempt`` (from 1), in seconds.
+
+    At most half a second after the first, twice that after each further one, ten seconds in the end:
+    random, so that many clients that failed together do not come back together.
+    """
+    return random.uniform(0.1, min(10.0, 0.5 * 2 ** (attempt - 1)))  # noqa: S311 - no secret

@@ -1,0 +1,73 @@
+"""One suite over every store: in memory, in a folder, in two independent S3 servers."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imaging_db.config.settings import StoreSettings
+from imaging_db.stores.base import Store
+from imaging_db.stores.local import LocalStore
+from imaging_db.stores.memory import MemoryStore
+from imaging_db.stores.s3 import S3Store
+from imaging_db.stores.wrappers import RetryingStore
+from imaging_db.testing.store_contract import StoreContract
+
+MIB = 2**20
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> Store:
+        return MemoryStore("lab")
+
+
+class TestLocalStore(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        store = LocalStore(tmp_path / "store")
+        yield store
+        store.close()
+        left = [path for path in tmp_path.rglob("*") if path.name.startswith(".imaging_db")]
+        assert left == []
+
+
+class TestLocalStoreWithoutHardLinks(TestLocalStore):
+    """As on FAT, exFAT and some shares."""
+
+    @pytest.fixture(autouse=True)
+    def no_links(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", refuse)
+
+
+class TestS3StoreOnMoto(StoreContract):
+    @pytest.fixture
+    def store(self, s3_bucket: StoreSettings) -> Iterator[Store]:
+        store = S3Store(s3_bucket.access, endpoint_url=s3_bucket.endpoint_url, part_bytes=5 * MIB)
+        yield store
+        store.close()
+
+
+class TestS3StoreOnRclone(StoreContract):
+    """A server that ignores If-None-Match: S3Store notices and looks before it puts."""
+
+    @pytest.fixture
+    def store(self, rclone_bucket: StoreSettings) -> Iterator[Store]:
+        store = S3Store(
+            rclone_bucket.access, endpoint_url=rclone_bucket.endpoint_url, part_bytes=5 * MIB
+        )
+        yield store
+        store.close()
+
+
+class TestRetryingStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> Store:
+        return RetryingStore(MemoryStore("lab"))
