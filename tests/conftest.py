@@ -4,6 +4,7 @@ from __future__ import annotations
 
 pytest_plugins = [
     "tests.support.environment",
+    "tests.support.lab",
     "tests.support.postgres",
     "tests.support.s3",
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -32,6 +33,19 @@ STALE_AFTER = 60.0
 _BATCH = 10_000
 T = TypeVar("T")
 Item = TypeVar("Item")
+Given = TypeVar("Given", contravariant=True)
+
+
+class _Batch(Protocol[Given]):
+    """Writes one batch of items."""
+
+    def __call__(self, connection: Connection, batch: Sequence[Given]) -> None: ...
+
+
+class _Page(Protocol[Item]):
+    """Reads one page: the items that come after one, or the first."""
+
+    def __call__(self, connection: Connection, after: Item | None) -> list[Item]: ...
 
 
 class Catalog:
@@ -130,11 +144,11 @@ class Catalog:
         """Give a claim back and keep its rows. Raises `DatasetBusy` where the claim is lost."""
         self._write(lambda connection: claims.release(connection, claim))
 
-    def stored_coords(self, claim: Claim) -> dict[FrameCoords, str]:
+    def stored_coords(self, claim: Claim) -> dict[FrameCoords, str | None]:
         """Return the SHA-256 of the pixels of every frame that has a row already."""
         return self._read(lambda connection: frames.stored_coords(connection, claim.dataset_id))
 
-    def stored_names(self, claim: Claim) -> dict[str, str]:
+    def stored_names(self, claim: Claim) -> dict[str, str | None]:
         """Return the SHA-256 of every file that has a row already, by its name."""
         return self._read(lambda connection: frames.stored_names(connection, claim.dataset_id))
 
@@ -310,20 +324,16 @@ class Catalog:
     def _write(self, work: Callable[[Connection], T]) -> T:
         return self._transactions.write(work)
 
-    def _write_batches(
-        self, work: Callable[[Connection, Sequence[Item]], None], items: Sequence[Item]
-    ) -> None:
+    def _write_batches(self, work: _Batch[Item], items: Sequence[Item]) -> None:
         for start in range(0, len(items), _BATCH):
             batch = items[start : start + _BATCH]
-            self._write(lambda connection, batch=batch: work(connection, batch))  # type: ignore[misc]
+            self._write(partial(work, batch=batch))
 
-    def _pages(
-        self, page_after: Callable[[Connection, Item | None], list[Item]], full: int
-    ) -> Iterator[Item]:
+    def _pages(self, page_after: _Page[Item], full: int) -> Iterator[Item]:
         """Yield the items of page after page; each page is read in a transaction of its own."""
         last: Item | None = None
         while True:
-            page = self._read(lambda connection: page_after(connection, last))
+            page = self._read(partial(page_after, after=last))
             yield from page
             if len(page) < full:
                 return

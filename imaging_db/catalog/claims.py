@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from imaging_db.catalog import datasets, frames
+from imaging_db.catalog.datasets import AnyRow
 from imaging_db.catalog.functions import SecondsSince, UtcNow
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow
 from imaging_db.errors import (
@@ -142,7 +143,7 @@ def unfinished(connection: Connection) -> list[Unfinished]:
     ]
 
 
-def locked(connection: Connection, which: Any) -> Row[Any] | None:
+def locked(connection: Connection, which: Any) -> AnyRow | None:
     """Return a dataset's row and keep it from changing until the transaction ends."""
     return connection.execute(
         select(DatasetRow.__table__, SecondsSince(DatasetRow.claim_heartbeat).label("seconds_ago"))
@@ -151,7 +152,7 @@ def locked(connection: Connection, which: Any) -> Row[Any] | None:
     ).one_or_none()
 
 
-def alive(found: Row[Any], stale_after: float) -> bool:
+def alive(found: AnyRow, stale_after: float) -> bool:
     """Return True where a claim's owner was heard of; a heartbeat far ahead is of a clock since set back."""
     return found.claim_heartbeat is not None and abs(found.seconds_ago) < stale_after
 
@@ -251,7 +252,7 @@ def _id_of(connection: Connection, serial: str) -> int:
 
 
 def _check_free(
-    connection: Connection, found: Row[Any], token: str, stale_after: float, evict: str | None
+    connection: Connection, found: AnyRow, token: str, stale_after: float, evict: str | None
 ) -> None:
     if found.status != _PENDING:
         exists = DatasetExists(found.dataset_serial, datasets.by_id(connection, found.id))
@@ -264,7 +265,7 @@ def _check_free(
 
 
 def _take_over(
-    connection: Connection, found: Row[Any], draft: DatasetDraft, token: str, parent_id: int | None
+    connection: Connection, found: AnyRow, draft: DatasetDraft, token: str, parent_id: int | None
 ) -> Claim:
     """Make a pending dataset ours; rows of the same source stay, those of another go.
 
@@ -282,7 +283,7 @@ def _take_over(
     return Claim(found.id, found.dataset_serial, token, resumed=resumed, cleared=not resumed)
 
 
-def _same_plan(connection: Connection, found: Row[Any], draft: DatasetDraft) -> bool:
+def _same_plan(connection: Connection, found: AnyRow, draft: DatasetDraft) -> bool:
     """Return True where the rows that are there are rows of this draft: same source, same place, same form."""
     there = (
         found.fingerprint,

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import (
     ColumnElement,
@@ -35,6 +35,8 @@ from imaging_db.model import (
 )
 
 DatasetOrder = Literal["serial", "acquired_at"]
+AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
+AnySelect: TypeAlias = "Select[*tuple[Any, ...]]"
 
 PAGE = 1000
 _NEIGHBOURS = 500
@@ -43,7 +45,7 @@ _NEAREST = 3
 Parent = aliased(DatasetRow)
 
 
-def select_datasets() -> Select[Any]:
+def select_datasets() -> AnySelect:
     """Return the statement that `to_dataset` reads; without any condition yet."""
     return select(
         DatasetRow.id,
@@ -64,7 +66,7 @@ def select_datasets() -> Select[Any]:
     ).outerjoin_from(DatasetRow, Parent, DatasetRow.parent_id == Parent.id)
 
 
-def to_dataset(row: Row[Any]) -> Dataset:
+def to_dataset(row: AnyRow) -> Dataset:
     """Return a row of `select_datasets` as a model object."""
     return Dataset(
         serial=row.dataset_serial,
@@ -91,7 +93,7 @@ def by_id(connection: Connection, dataset_id: int) -> Dataset:
     )
 
 
-def ready_row(connection: Connection, serial: str) -> Row[Any]:
+def ready_row(connection: Connection, serial: str) -> AnyRow:
     """Return the row of a ready dataset, for `to_dataset`.
 
     Raises
@@ -148,10 +150,7 @@ def conditions(query: DatasetQuery) -> list[ColumnElement[bool]]:
     ):
         if needle is not None:
             found.append(contains_text(column, needle))
-    if query.start_date is not None:
-        found.append(DatasetRow.date_time >= _midnight(query.start_date))
-    if query.end_date is not None and query.end_date < date.max:
-        found.append(DatasetRow.date_time < _midnight(query.end_date + timedelta(days=1)))
+    found += _between(query.start_date, query.end_date)
     if query.parent is not None:
         found.append(Parent.dataset_serial == query.parent)
     if query.upload_type is not None:
@@ -216,9 +215,19 @@ def as_object(value: Any) -> JSONObject:
     return {} if value is None else {"value": value}
 
 
+def _between(start: date | None, end: date | None) -> list[ColumnElement[bool]]:
+    """Return the conditions for acquisition on a day from ``start`` to ``end``, both included."""
+    found: list[ColumnElement[bool]] = []
+    if start is not None:
+        found.append(DatasetRow.date_time >= _midnight(start))
+    if end is not None and end < date.max:
+        found.append(DatasetRow.date_time < _midnight(end + timedelta(days=1)))
+    return found
+
+
 def _page(
     connection: Connection,
-    wanted: Select[Any],
+    wanted: AnySelect,
     keys: Sequence[Any],
     key_of: Callable[[Dataset], tuple[Any, ...]],
     after: Dataset | None,
@@ -266,7 +275,7 @@ def _mentions(text: str) -> ColumnElement[bool]:
     )
 
 
-def _unseen(row: Row[Any]) -> DatasetNotFound:
+def _unseen(row: AnyRow) -> DatasetNotFound:
     if row.status == DatasetStatus.DELETING.value:
         return DatasetNotFound(
             f"{row.dataset_serial} is being deleted", hint="repeat the deletion to finish it"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.orm import aliased
 
 from imaging_db.catalog import claims, datasets
+from imaging_db.catalog.datasets import AnyRow
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow, FrameRow
 from imaging_db.errors import Conflict, DatasetBusy, DatasetNotFound
 from imaging_db.model import Dataset, DatasetStatus
@@ -65,7 +64,7 @@ def finish(connection: Connection, serial: str) -> bool:
     return True
 
 
-def _check_unshared(connection: Connection, found: Row[Any]) -> None:
+def _check_unshared(connection: Connection, found: AnyRow) -> None:
     child = aliased(DatasetRow)
     children = connection.scalars(
         select(child.dataset_serial).where(child.parent_id == found.id).order_by(child.id).limit(3)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select, tuple_
+from sqlalchemy import Connection, func, select, tuple_
 
 from imaging_db.catalog import selections
-from imaging_db.catalog.datasets import as_object
+from imaging_db.catalog.datasets import AnyRow, AnySelect, as_object
 from imaging_db.catalog.rows import insert_rows
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow, FrameRow
 from imaging_db.errors import Conflict, DatasetNotFound
@@ -90,7 +90,7 @@ def add_files(
     insert_rows(connection, FileRow, _FILE_COLUMNS, _file_rows(missing, dataset_id, storage_dir))
 
 
-def stored_coords(connection: Connection, dataset_id: int) -> dict[FrameCoords, str]:
+def stored_coords(connection: Connection, dataset_id: int) -> dict[FrameCoords, str | None]:
     """Return the SHA-256 of the pixels of every frame that has a row."""
     rows = connection.execute(
         _of_dataset(select(*_ORDER, FrameRow.sha256), dataset_id).order_by(*_ORDER)
@@ -98,7 +98,7 @@ def stored_coords(connection: Connection, dataset_id: int) -> dict[FrameCoords, 
     return {FrameCoords(c, z, t, p): sha256 for c, z, t, p, sha256 in rows}
 
 
-def stored_names(connection: Connection, dataset_id: int) -> dict[str, str]:
+def stored_names(connection: Connection, dataset_id: int) -> dict[str, str | None]:
     """Return the SHA-256 of the bytes of every file that has a row."""
     rows = connection.execute(
         select(FileRow.file_name, FileRow.sha256)
@@ -130,7 +130,7 @@ def channels(connection: Connection, dataset_id: int) -> list[tuple[int, str | N
 
 def frames_page(
     connection: Connection,
-    dataset: Row[Any],
+    dataset: AnyRow,
     selection: FrameSelection,
     *,
     after: FrameCoords | None,
@@ -156,7 +156,7 @@ def frames_page(
 
 
 def files_page(
-    connection: Connection, dataset: Row[Any], after: StoredFile | None
+    connection: Connection, dataset: AnyRow, after: StoredFile | None
 ) -> list[StoredFile]:
     """Return up to `PAGE` files by name that come after one; raises as `frames_page` does."""
     check_still_there(connection, dataset)
@@ -171,7 +171,7 @@ def files_page(
     ]
 
 
-def check_still_there(connection: Connection, dataset: Row[Any]) -> None:
+def check_still_there(connection: Connection, dataset: AnyRow) -> None:
     """Refuse to go on reading a dataset that was deleted or replaced meanwhile.
 
     Without this, the rest of its pages would be empty, and a download would end early as if complete.
@@ -183,11 +183,6 @@ def check_still_there(connection: Connection, dataset: Row[Any]) -> None:
         raise DatasetNotFound(f"{dataset.dataset_serial} was deleted while it was being read")
 
 
-def frame_coords(frame: StoredFrame) -> FrameCoords:
-    """Return where the next page goes on."""
-    return frame.coords
-
-
 _ORDER_TYPES = [column.type for column in _ORDER]
 _SHARED = (
     AcquisitionRow.im_width,
@@ -197,14 +192,14 @@ _SHARED = (
 )
 
 
-def _of_dataset(statement: Select[Any], dataset_id: int) -> Select[Any]:
+def _of_dataset(statement: AnySelect, dataset_id: int) -> AnySelect:
     joined = statement.join_from(
         FrameRow, AcquisitionRow, FrameRow.frames_global_id == AcquisitionRow.id
     )
     return joined.where(AcquisitionRow.dataset_id == dataset_id)
 
 
-def _to_frame(row: Row[Any], *, with_metadata: bool) -> StoredFrame:
+def _to_frame(row: AnyRow, *, with_metadata: bool) -> StoredFrame:
     return StoredFrame(
         coords=FrameCoords(row.channel_idx, row.slice_idx, row.time_idx, row.pos_idx),
         file_name=row.file_name,
@@ -222,7 +217,7 @@ def _to_frame(row: Row[Any], *, with_metadata: bool) -> StoredFrame:
     )
 
 
-def _frame_rows(frames: Iterable[StoredFrame], shared: Row[Any]) -> Iterable[tuple[Any, ...]]:
+def _frame_rows(frames: Iterable[StoredFrame], shared: AnyRow) -> Iterable[tuple[Any, ...]]:
     """Yield values in the order of `_FRAME_COLUMNS`; what all frames share is left to their dataset."""
     for frame in frames:
         yield (

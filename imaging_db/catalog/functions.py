@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Float
+from sqlalchemy import Boolean, ColumnElement, Float, literal
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from imaging_db.catalog.types import UTCDateTime
+from imaging_db.catalog.types import CleanText, UTCDateTime
 
 CONTAINS = "imaging_db_contains"
 """Name of the function that `imaging_db.catalog.engine` registers in every SQLite connection."""
@@ -43,9 +44,11 @@ class ContainsText(FunctionElement[bool]):
     inherit_cache = True
 
 
-def contains_text(column: ColumnElement[Any], needle: str) -> ContainsText:
+def contains_text(
+    column: ColumnElement[Any] | InstrumentedAttribute[Any], needle: str
+) -> ContainsText:
     """Return the condition that ``column`` holds ``needle``."""
-    return ContainsText(column, needle)
+    return ContainsText(column, literal(needle, CleanText()))
 
 
 def fold_contains(text: str | None, needle: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Table, insert
@@ -56,11 +57,11 @@ def _breaks_unique(error: DBAPIError) -> bool:
 def _executemany(
     connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> None:
-    statement = insert(table).values({name: None for name in columns})
-    text = str(statement.compile(dialect=connection.dialect, column_keys=list(columns)))
-    values = list(_plain(connection, table, columns, rows))
+    compiled = insert(table).compile(dialect=connection.dialect, column_keys=list(columns))
+    in_order = itemgetter(*map(list(columns).index, compiled.positiontup or ()))
+    values = [in_order(row) for row in _plain(connection, table, columns, rows)]
     if values:
-        connection.exec_driver_sql(text, values)
+        connection.exec_driver_sql(str(compiled), values)
 
 
 def _copy(

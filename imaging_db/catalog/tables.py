@@ -8,7 +8,7 @@ repeats ``data_set.storage_dir``: queries that were written for imagingDB look f
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Boolean, CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -43,7 +43,7 @@ class Base(DeclarativeBase):
     """Root of the tables; plain annotations map to the types of `imaging_db.catalog.types`."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         int: Whole(),
         str: CleanText(),
         float: Real(),

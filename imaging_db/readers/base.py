@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from imaging_db.model import Acquisition, SourceFrame
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class Match(IntEnum):

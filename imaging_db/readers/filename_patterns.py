@@ -230,7 +230,7 @@ def _claim_series(parts: Sequence[_Name]) -> None:
 
 
 def _claim_channel_names(parts: Sequence[_Name]) -> None:
-    """Claim the one column whose text varies as the channel's name.
+    """Claim the one column whose text varies as the channel's name, if there is more to the names.
 
     Where a label has told the channel's index already, the text must go with it one to one.
     """
@@ -243,6 +243,8 @@ def _claim_channel_names(parts: Sequence[_Name]) -> None:
     if len(texts) > 1 and len(varying) != 1:
         raise ValueError(f"the names are of {len(texts)} forms, such as {_two_forms(parts)}")
     for place in varying:
+        if len(parts[0].chunks) == 1 and not all(name.indices or name.places for name in parts):
+            raise ValueError(f"the names have nothing in common, such as {_two_forms(parts)}")
         pairs = {(name.indices.get("channel"), name.chunks[place]) for name in parts}
         indices = {index for index, _ in pairs}
         if None not in indices and not len(indices) == len(pairs) == len({x for _, x in pairs}):

@@ -160,8 +160,8 @@ def calibration(
     """Return the physical sizes that a description and the resolution tags tell.
 
     ``resolution`` is in pixels a unit, for x and y. The description's ``unit`` outranks the tag's. A
-    resolution of 1 without a unit is tifffile's way to say nothing, and a coarse one (72 dots an inch)
-    a printer's.
+    resolution of 1 without a unit is tifffile's way to say nothing, 10 000 a centimetre (1 um)
+    Micro-Manager's and Bio-Formats', and a coarse one (72 dots an inch) a printer's.
     """
     unit = _UM.get(str(told.get("unit", "")).lower())
     depth = _UM.get(str(told.get("zunit", told.get("unit", ""))).lower())
@@ -185,8 +185,8 @@ def _pixel_size(
         return None
     if unit is not None and unit != _UM["inch"]:
         return _rounded(unit / value)
-    size = _RESOLUTION_UM.get(resolution_unit or 0, 0.0) / value
-    return _rounded(size) if 0 < size < _COARSEST_UM else None
+    size = _rounded(_RESOLUTION_UM.get(resolution_unit or 0, 0.0) / value)
+    return size if 0 < size < _COARSEST_UM and size != 1.0 else None
 
 
 def _rounded(size: float) -> float:

@@ -98,7 +98,7 @@ def _descriptions(structure: TiffStructure, directory: Directory) -> tuple[dict[
 
 def _metadata(structure: TiffStructure, directory: Directory) -> dict[int, list[str]]:
     data, counts = (directory.fields.get(c) for c in (ifd.IMAGEJ_METADATA, ifd.IMAGEJ_BYTE_COUNTS))
-    if data is None or counts is None:
+    if data is None or counts is None or counts.type not in (3, 4, 13, 16):
         return {}
     try:
         return _parse(structure, data, structure.values(counts, page=0))

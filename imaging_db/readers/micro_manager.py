@@ -67,10 +67,7 @@ class MicroManagerFile:
 
     def page(self, index: int) -> PageTag | None:
         """Return the JSON of a page, None where it has no such tag."""
-        value = self._source.tag(index, MICRO_MANAGER)
-        if isinstance(value, bytes):
-            value = text_of(value)
-        return None if value is None else parse_page_tag(str(value))
+        return page_tag(self._source, index)
 
     def _read_index_map(self, offset: int) -> dict[int, FrameCoords]:
         order = self._source.byteorder
@@ -98,6 +95,14 @@ def is_ndtiff(source: TiffSource) -> bool:
         return True
     value = source.tag(0, MICRO_MANAGER)
     return isinstance(value, str) and "Axes" in parse_page_tag(value).values
+
+
+def page_tag(source: TiffSource, index: int) -> PageTag | None:
+    """Return the JSON of a page, None where it has no such tag."""
+    value = source.tag(index, MICRO_MANAGER)
+    if isinstance(value, bytes):
+        value = text_of(value)
+    return None if value is None else parse_page_tag(str(value))
 
 
 def parse_page_tag(text: str) -> PageTag:

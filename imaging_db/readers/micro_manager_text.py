@@ -9,7 +9,6 @@ brace comes last, so the text of an acquisition that was killed ends after a com
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,15 +94,20 @@ def parse_count(value: JSONValue) -> int | None:
     return int(value) if value > 0 else None
 
 
-def promised_frames(summary: Mapping[str, JSONValue]) -> int | None:
-    """Return how many frames a ``Summary`` plans, None where it does not tell all of its counts."""
+def planned_counts(summary: Mapping[str, JSONValue]) -> tuple[int, int, int, int] | None:
+    """Return how many channels, slices, timepoints and positions a ``Summary`` plans.
+
+    None where it does not tell all four, or plans axes that are none of these.
+    """
     intended = summary.get("IntendedDimensions")
     if isinstance(intended, dict) and set(intended) & set(_INTENDED):
+        if not set(intended) <= set(_INTENDED):
+            return None
         counts = [parse_count(intended.get(axis, 1)) for axis in _INTENDED]
-        whole = set(intended) <= set(_INTENDED)
-        return math.prod(count or 1 for count in counts) if whole and all(counts) else None
-    counts = [parse_count(summary.get(key)) for key in _PLANNED]
-    return math.prod(count or 1 for count in counts) if all(counts) else None
+    else:
+        counts = [parse_count(summary.get(key)) for key in _PLANNED]
+    c, z, t, p = counts
+    return None if c is None or z is None or t is None or p is None else (c, z, t, p)
 
 
 def parse_size(value: JSONValue) -> float | None:

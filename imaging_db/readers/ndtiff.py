@@ -7,6 +7,7 @@ fields ChannelIndex, SliceIndex, FrameIndex and PositionIndex there are 0 on eve
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,16 +17,16 @@ from pathlib import Path
 from imaging_db.errors import CorruptSource, ReaderError, UnsupportedFormat
 from imaging_db.model import Acquisition, JSONObject, JSONValue, clean_object
 from imaging_db.readers.base import Match, Reader, ReaderOptions, ReaderSpec
-from imaging_db.readers.micro_manager_text import parse_size, promised_frames
+from imaging_db.readers.micro_manager_text import parse_size, planned_counts
 from imaging_db.readers.ndtiff_axes import place_axes
 from imaging_db.readers.ndtiff_index import Axes
 from imaging_db.readers.ndtiff_set import Image, NDTiffSet, is_ndtiff, open_set
 from imaging_db.readers.placement import (
     Placement,
-    check_positions,
     first_collision,
     out_of_range,
 )
+from imaging_db.readers.position_choice import chosen_positions
 from imaging_db.readers.tiff_directory import MICRO_MANAGER
 from imaging_db.readers.tiff_reader import FramePage, TiffPagesReader, empty_acquisition
 from imaging_db.readers.tiff_source import TiffSource
@@ -80,8 +81,8 @@ def _promise(found: NDTiffSet, nbr_frames: int) -> tuple[int | None, list[str]]:
     """Return how many frames were planned, and a note where fewer were saved."""
     if nbr_frames < len(found.images):
         return None, []
-    planned = promised_frames(found.header.summary)
-    if planned is None or planned <= nbr_frames:
+    planned = math.prod(planned_counts(found.header.summary) or (0,))
+    if planned <= nbr_frames:
         return nbr_frames, []
     return planned, [f"{planned} frames were planned, {nbr_frames} were saved"]
 
@@ -121,8 +122,9 @@ def _selected(
     ]
     if positions is None:
         return images
-    check_positions(path, positions, {page.coords.position for page, _ in images})
-    return [item for item in images if item[0].coords.position in positions]
+    names = {page.coords.position: page.position_name or "" for page, _ in images}
+    chosen = chosen_positions(path, names, positions)
+    return [item for item in images if item[0].coords.position in chosen]
 
 
 def _metadata(

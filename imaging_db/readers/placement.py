@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from imaging_db.errors import UnsupportedFormat
 from imaging_db.model import FrameCoords
 
 _LARGEST_INDEX = 2**31 - 1  # the catalog's columns are 32-bit integers
@@ -67,44 +65,27 @@ def missing_places(
     return count, list(itertools.islice((place for place in absent if place not in present), most))
 
 
-def stopped_early(placements: Sequence[Placement]) -> bool:
-    """True where the frames are the beginning of a full grid in an order that acquisitions run in.
+def stopped_early(placements: Sequence[Placement], planned: Sequence[int]) -> bool:
+    """True where the frames are the beginning of what was planned, in an order that acquisitions run in.
 
-    Slowest is the timepoint or the position; channels and slices, in either order, are fastest.
+    ``planned`` counts channels, slices, timepoints and positions. Slowest is the timepoint or the
+    position; channels and slices, in either order, are fastest.
     """
     present = {placement.coords for placement in placements}
-    axes = [sorted(set(axis)) for axis in zip(*present, strict=True)]
+    if any(
+        index >= count for coords in present for index, count in zip(coords, planned, strict=True)
+    ):
+        return False
     for order in ((2, 3, 0, 1), (2, 3, 1, 0), (3, 2, 0, 1), (3, 2, 1, 0)):
-        ranks = [{value: n for n, value in enumerate(axis)} for axis in axes]
-        numbers = {
-            _number(
-                [ranks[axis][place[axis]] for axis in order], [len(axes[axis]) for axis in order]
-            )
-            for place in present
-        }
-        if max(numbers) == len(numbers) - 1:
+        last = max(_rank([(coords[axis], planned[axis]) for axis in order]) for coords in present)
+        if last == len(present) - 1:
             return True
     return False
 
 
-def _number(digits: Sequence[int], bases: Sequence[int]) -> int:
+def _rank(digits: Iterable[tuple[int, int]]) -> int:
+    """Return the number that digits, each with its base, spell."""
     number = 0
-    for digit, base in zip(digits, bases, strict=True):
+    for digit, base in digits:
         number = number * base + digit
     return number
-
-
-def check_positions(path: Path, wanted: Collection[int], present: Collection[int]) -> None:
-    """Refuse positions that the source does not have.
-
-    Raises
-    ------
-    UnsupportedFormat
-        Names the positions that are missing and those that are there.
-    """
-    absent = sorted(set(wanted) - set(present))
-    if absent:
-        there = sorted(present)
-        shown = ", ".join(map(str, there[:10])) + (", ..." if len(there) > 10 else "")
-        cause = f"has no position {', '.join(map(str, absent))}; it has {shown}"
-        raise UnsupportedFormat(path, cause, hint="mend 'positions' in the CSV")

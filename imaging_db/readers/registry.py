@@ -11,6 +11,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any
 
 from imaging_db.errors import (
     AmbiguousFormat,
@@ -24,6 +25,20 @@ from imaging_db.readers.base import Match, ReaderSpec
 from imaging_db.readers.signature import foreign_format, is_tiff
 
 GROUP = "imaging_db.readers"
+# What foreign code raises while it is imported; not what ends a program (KeyboardInterrupt ...).
+_FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 _BUILT_IN = {
     "ome_tiff": "imaging_db.readers.ome_tiff",
     "tif_folder": "imaging_db.readers.tif_folder",
@@ -159,10 +174,10 @@ def _loaded(point: EntryPoint, origin: str) -> ReaderSpec | BrokenPlugin:
     """Return what an entry point names; any failure of foreign code is kept, not raised."""
     module, _, attribute = point.value.partition(":")
     try:
-        found = import_module(module)
+        found: Any = import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:  # noqa: BLE001  a plugin may fail in any way while it is imported
+    except _FAILURES as error:
         return BrokenPlugin(point.name, origin, f"{type(error).__name__}: {error}")
     if not isinstance(found, ReaderSpec):
         return BrokenPlugin(point.name, origin, f"{point.value} is not a ReaderSpec")

@@ -27,6 +27,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
 )
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _ZARR = (".zgroup", ".zarray", "zarr.json")
+_MOST_FILES = 100
 _IFCB = (".adc", ".hdr", ".roi")
 
 
@@ -53,8 +54,11 @@ def foreign_format(path: Path) -> str | None:
 def _of_folder(path: Path) -> str | None:
     if any((path / mark).exists() for mark in _ZARR):
         return "Zarr"
-    names = {entry.suffix.lower() for entry in path.iterdir()}
-    return "IFCB" if names >= set(_IFCB) else None
+    files = sorted(entry for entry in path.iterdir() if entry.is_file())
+    if {entry.suffix.lower() for entry in files} >= set(_IFCB):
+        return "IFCB"
+    named = (foreign_format(file) for file in files[:_MOST_FILES])
+    return next((name for name in named if name), None)
 
 
 def _head(path: Path) -> bytes:

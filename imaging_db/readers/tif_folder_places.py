@@ -171,11 +171,12 @@ def _parse(parser: FilenameParser, parser_name: str, file: Path) -> ParsedName:
 
 
 def _by_names(listing: Listing) -> list[ParsedName]:
+    names = list(dict.fromkeys(file.name for file in listing.files))
     try:
-        parsed = parse_names([file.name for file in listing.files])
+        told = dict(zip(names, parse_names(names), strict=True))
     except ValueError as error:
         raise _unclear(listing, str(error)) from error
-    return _inside_folders(listing, parsed)
+    return _inside_folders(listing, [told[file.name] for file in listing.files])
 
 
 def _by_log(listing: Listing) -> list[ParsedName]:
@@ -224,21 +225,33 @@ def _inside_folders(listing: Listing, parsed: Sequence[ParsedName]) -> list[Pars
 
 
 def _joined(parsed: Sequence[ParsedName], folders: Sequence[ParsedName]) -> list[ParsedName]:
-    joined = list(parsed)
-    for axis in _AXES:
-        mine = [getattr(name, axis) for name in parsed]
-        theirs = [getattr(name, axis) for name in folders]
-        indices = _outranking(mine, theirs, axis)
-        joined = [
-            replace(name, **{axis: index}) for name, index in zip(joined, indices, strict=True)
-        ]
-    return [_named(name, folder) for name, folder in zip(joined, folders, strict=True)]
+    columns = zip(
+        _outranking([x.channel for x in parsed], [x.channel for x in folders], "channel"),
+        _outranking([x.slice for x in parsed], [x.slice for x in folders], "slice"),
+        _outranking([x.timepoint for x in parsed], [x.timepoint for x in folders], "timepoint"),
+        _positions(parsed, folders),
+        strict=True,
+    )
+    return [
+        replace(
+            name,
+            channel=channel,
+            slice=z,
+            timepoint=timepoint,
+            position=position[0],
+            position_name=position[1],
+            channel_name=name.channel_name or folder.channel_name,
+        )
+        for name, folder, (channel, z, timepoint, position) in zip(
+            parsed, folders, columns, strict=True
+        )
+    ]
 
 
 def _outranking(
     mine: Sequence[int | None], theirs: Sequence[int | None], axis: str
 ) -> Sequence[int | None]:
-    """Return a file's index, or its folder's where the files' do not vary."""
+    """Return the files' indices, or their folders' where the files' do not vary."""
     if None in theirs or list(mine) == list(theirs):
         return mine
     if len(set(mine)) == 1:
@@ -246,14 +259,21 @@ def _outranking(
     raise ValueError(f"files and their folders tell the {axis} differently")
 
 
-def _named(name: ParsedName, folder: ParsedName) -> ParsedName:
-    if folder.channel is not None and name.channel_name is None:
-        return replace(name, channel_name=folder.channel_name)
-    if folder.position_name is None or name.position == folder.position != None:  # noqa: E711
-        return replace(name, position_name=name.position_name or folder.position_name)
-    inner = name.position_name or (None if name.position is None else str(name.position))
-    whole = folder.position_name if inner is None else f"{folder.position_name} {inner}"
-    return replace(name, position=None, position_name=whole)
+def _positions(
+    parsed: Sequence[ParsedName], folders: Sequence[ParsedName]
+) -> list[tuple[int | None, str | None]]:
+    """Return position and its name: the folders', the files', or both where neither is enough."""
+    inner = [(name.position, name.position_name) for name in parsed]
+    outer = [(name.position, name.position_name) for name in folders]
+    if set(inner) == {(None, None)} or (len(set(inner)) == 1 and len(set(outer)) > 1):
+        return outer
+    pairs = set(zip(inner, outer, strict=True))
+    if len(set(outer)) == 1 or len(pairs) == len(set(inner)) == len(set(outer)):
+        return [(mine[0], mine[1] or theirs[1]) for mine, theirs in zip(inner, outer, strict=True)]
+    return [
+        (None, f"{theirs[1]} {mine[0] if mine[1] is None else mine[1]}")
+        for mine, theirs in zip(inner, outer, strict=True)
+    ]
 
 
 def _refuse_missing(listing: Listing) -> None:

@@ -52,7 +52,8 @@ def open_tif_id(path: Path, options: ReaderOptions) -> Reader:
         named = _parsed(path, options)
         numbers, notes = frame_pages(source)
         order, told = page_order(source, numbers)
-        _check_micro_manager(source, numbers, order)
+        notes += _sample_notes(source, told)
+        check_micro_manager(source, numbers, order)
         pages = [FramePage(order.coords(i), 0, page) for i, page in enumerate(numbers)]
         return TiffPagesReader(
             [source],
@@ -204,8 +205,14 @@ def _sniff(data: FileBytes) -> Match:
     return Match.YES if imagej else Match.MAYBE
 
 
-def _check_micro_manager(source: TiffSource, pages: Sequence[int], order: PageOrder) -> None:
-    """Refuse a Micro-Manager file whose own indices contradict the order of ImageJ's description."""
+def check_micro_manager(source: TiffSource, pages: Sequence[int], order: PageOrder) -> None:
+    """Refuse a Micro-Manager file whose own indices contradict the order of its pages.
+
+    Raises
+    ------
+    UnsupportedFormat
+        The first page that is elsewhere; `ome_tiff` or `ndtiff` knows better.
+    """
     if source.tag(0, MICRO_MANAGER) is None:
         return
     for index, page in enumerate(pages):
@@ -239,6 +246,14 @@ def _parsed(path: Path, options: ReaderOptions) -> ParsedName:
         return parser(path.name)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnsupportedFormat(path, f"{options.filename_parser}: {error}") from error
+
+
+def _sample_notes(source: TiffSource, told: JSONObject) -> list[str]:
+    """Tell where the colour samples of a page are called another axis, such as YXT: they stay samples."""
+    axes = told.get("axes")
+    inner = axes[-3:] if isinstance(axes, str) and len(source.layout(0).shape) == 3 else "S"
+    other = [letter for letter in inner if letter not in "YXS"]
+    return [f"axis {other[0]} lies inside the page and stays its colours"] if other else []
 
 
 def _name_notes(named: ParsedName) -> tuple[str, ...]:

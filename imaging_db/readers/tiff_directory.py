@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from imaging_db.errors import CorruptSource, UnsupportedFormat
+from imaging_db.readers.signature import foreign_format
 from imaging_db.readers.tiff_bytes import FileBytes
 
 SUBFILE_TYPE, OLD_SUBFILE_TYPE = 254, 255
@@ -51,13 +52,15 @@ class Field(NamedTuple):
 class Directory:
     """One IFD: ``fields`` by tag number (the first of its kind), and where the next IFD lies.
 
-    ``more_descriptions`` holds further ImageDescription tags, which Micro-Manager writes.
+    ``size`` is that of the list of tags. ``more_descriptions`` holds further ImageDescription tags,
+    which Micro-Manager writes.
     """
 
     offset: int
     fields: dict[int, Field]
     more_descriptions: tuple[Field, ...]
     next_offset: int
+    size: int
 
 
 class TiffStructure:
@@ -73,12 +76,15 @@ class TiffStructure:
 
     def __init__(self, source: FileBytes, *, max_metadata_bytes: int) -> None:
         self._bytes = source
+        self.path = source.path
         self._max_metadata = max_metadata_bytes
         head = source.read_up_to(0, 16)
         order = {b"II": "<", b"MM": ">"}.get(head[:2])
         version = struct.unpack(f"{order}H", head[2:4])[0] if order and len(head) >= 4 else 0
         if order is None or version not in (42, 43):
-            raise UnsupportedFormat(source.path, "is not a TIFF file")
+            foreign = foreign_format(source.path)
+            cause = f"unsupported format {foreign}" if foreign else "is not a TIFF file"
+            raise UnsupportedFormat(source.path, cause)
         self.byteorder: str = order
         self.is_big = version == 43
         if len(head) < (16 if self.is_big else 8):
@@ -128,7 +134,8 @@ class TiffStructure:
         if len(buffer) < end + self._pointer.size:
             buffer = self._bytes.read(offset, end + self._pointer.size)
         fields, more = self._fields(buffer[self._counter.size : end], page)
-        return Directory(offset, fields, more, self._pointer.unpack_from(buffer, end)[0])
+        next_offset = self._pointer.unpack_from(buffer, end)[0]
+        return Directory(offset, fields, more, next_offset, end + self._pointer.size)
 
     def _fields(self, entries: bytes, page: int) -> tuple[dict[int, Field], tuple[Field, ...]]:
         fields: dict[int, Field] = {}

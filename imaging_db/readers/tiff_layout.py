@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from imaging_db.readers.tiff_bytes import FileBytes
 
+_FAX = (2, 3, 4)
 _JPEG = (6, 7, 34892, 33007)
 # How many bytes one byte of these can become at most, with room to spare (deflate: 1032, RFC 1951).
 _EXPANSION = {8: 1100, 32946: 1100, 50013: 1100, 5: 4096, 32773: 128}
@@ -49,6 +50,7 @@ class Layout:
     stored: tuple[int, int, int, int, int]
     photometric: str
     compression: str
+    compression_code: int
     is_reduced: bool
     is_tiled: bool
     direct: bool
@@ -65,23 +67,22 @@ class Layout:
 
     def largest_expansion(self) -> int | None:
         """Return how many bytes a compressed byte can become at most, None where unknown."""
-        return _EXPANSION.get(int(self._page.compression))
+        return _EXPANSION.get(self.compression_code)
 
     def raw_segment_sizes(self) -> npt.NDArray[np.uint64]:
         """Return the bytes that each segment of an uncompressed page needs; empty where unknown."""
         samples, _, length, width, contig = self.stored
-        item = np.dtype(self.dtype).itemsize
-        if self.is_tiled:
-            if int(self._page.compression) != 1 or int(_bits(self._page)) != item * 8:
-                return np.zeros(0, np.uint64)
-            tile = self._page.tilelength * self._page.tilewidth * contig * item
-            return np.full(self.segment_count, tile, np.uint64)
-        if not self.direct:
+        bits = _bits(self._page)
+        if self.compression_code != 1 or bits == 0 or self._page.is_subsampled:
             return np.zeros(0, np.uint64)
+        if self.is_tiled:
+            row = (self._page.tilewidth * contig * bits + 7) // 8
+            return np.full(self.segment_count, self._page.tilelength * row, np.uint64)
+        row = (width * contig * bits + 7) // 8
         rows = np.full(self.segment_count, self.strip_rows, np.uint64)
         per_plane = self.segment_count // samples
         rows[per_plane - 1 :: per_plane] = length - self.strip_rows * (per_plane - 1)
-        return rows * np.uint64(width * contig * item)
+        return rows * np.uint64(row)
 
     def read(self, source: FileBytes, segments: Segments) -> npt.NDArray[Any]:
         """Return the page's pixels, C-contiguous, in native byte order, in ``shape``."""
@@ -103,7 +104,7 @@ class Layout:
     def _decode(self, source: FileBytes, segments: Segments) -> npt.NDArray[Any]:
         with self._lock:  # the decoder is made on first use, which is not safe in threads
             decode = self._page.decode
-        options = {"jpegtables": segments.jpeg_tables} if self._page.compression in _JPEG else {}
+        options = {"jpegtables": segments.jpeg_tables} if self.compression_code in _JPEG else {}
         pixels = np.zeros(self.stored, self.dtype)
         for index in range(self.segment_count):
             data = source.read(int(segments.offsets[index]), int(segments.byte_counts[index]))
@@ -147,6 +148,7 @@ def layout_of(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> Layo
         stored=(samples, depth, length, width, contig),
         photometric=_name(page.photometric),
         compression=_name(page.compression),
+        compression_code=_decodable(page, source=source, index=index),
         is_reduced=bool(int(page.subfiletype) & 1),
         is_tiled=page.is_tiled,
         direct=_is_direct(page),
@@ -155,6 +157,22 @@ def layout_of(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> Layo
         byteorder=page.parent.byteorder,
         _page=page,
     )
+
+
+def _decodable(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> int:
+    """Return the compression's number if it can be decoded here."""
+    import tifffile
+
+    code = int(page.compression)
+    if code != 1:
+        try:
+            tifffile.TIFF.DECOMPRESSORS[code]
+        except (KeyError, ImportError) as error:
+            cause = f"compression {_name(page.compression)} cannot be decoded"
+            raise UnsupportedFormat(source.path, cause, page=index) from error
+    if code in _FAX and _bits(page) != 1:
+        raise CorruptSource(source.path, "fax compression of more than 1 bit", page=index)
+    return code
 
 
 def _segment_count(page: tifffile.TiffPage, rows: int) -> int:

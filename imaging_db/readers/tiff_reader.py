@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from imaging_db.errors import CorruptSource
 from imaging_db.model import Acquisition, FrameCoords, JSONObject, PageRef, SourceFrame
+from imaging_db.readers.base import ReadLimits
 from imaging_db.readers.tiff_source import TiffSource
 
 # A folder of thousands of files must not need a handle for each.
@@ -93,7 +95,9 @@ class TiffPagesReader:
         page = self._pages[frame.index]
         pixels = self._files[page.file].read(page.page)
         if pixels.shape != frame.shape or pixels.dtype.name != frame.dtype:
-            cause = f"decodes to {pixels.shape} {pixels.dtype.name}, not {frame.shape} {frame.dtype}"
+            cause = (
+                f"decodes to {pixels.shape} {pixels.dtype.name}, not {frame.shape} {frame.dtype}"
+            )
             raise CorruptSource(frame.source.path, cause, page=page.page)
         return pixels
 
@@ -163,16 +167,14 @@ def empty_acquisition(format: str, *, metadata: JSONObject) -> Acquisition:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFiles:
-    """TIFF files that were opened together; all are closed if one of them is refused."""
-
-    files: tuple[TiffSource, ...]
-
-    def close(self) -> None:
-        """Close every file."""
-        for file in self.files:
-            file.close()
+@contextmanager
+def opened_together(paths: Iterable[Path], limits: ReadLimits) -> Iterator[list[TiffSource]]:
+    """Open TIFF files for a reader that takes them over; all are closed if the block fails."""
+    names = list(paths)
+    with ExitStack() as stack:
+        keep_open = len(names) <= MOST_OPEN_FILES
+        yield [stack.enter_context(TiffSource(p, limits, keep_open=keep_open)) for p in names]
+        stack.pop_all()
 
 
 def _only(values: Iterable[Any]) -> Any:

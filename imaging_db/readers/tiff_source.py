@@ -21,7 +21,9 @@ from imaging_db.readers.imagej_stack import ImageJTags, plane_count, promised_im
 from imaging_db.readers.tiff_bytes import FileBytes
 from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
 from imaging_db.readers.tiff_errors import refusing
+from imaging_db.readers.tiff_extent import Extents
 from imaging_db.readers.tiff_layout import Layout, Segments, layout_of
+from imaging_db.readers.tiff_segments import check_segments, segments_of
 from imaging_db.readers.tiff_tags import LEFT_OUT, tags_as_json
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ _STRUCTURAL = (
 )  # fmt: skip
 _LIMITS = ReadLimits()
 _PALETTE = 320
-_OLD_JPEG_OFFSET, _OLD_JPEG_LENGTH = 513, 514
+_WHOLE_NUMBERS = (1, 3, 4, 7, 13, 16)  # 7: LSM keeps its own structure in one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class TiffSource:
     Opening walks the chain of pages and checks that every tag and every strip or tile lies inside the
     file, that the chain ends properly, and that each page can be decoded within the limits. An ImageJ
     stack that lists one page and stores N planes behind it counts as N pages. Pyramid levels in SubIFDs
-    are not pages. With ``keep_open=False`` no handle is held between reads.
+    are not pages. With ``keep_open=False`` no handle is held between reads. Files that were opened with
+    one ``layouts`` share the descriptions of pages that are alike, which saves time and memory in folders.
 
     Raises
     ------
@@ -73,9 +76,17 @@ class TiffSource:
         Not a TIFF file, not a regular file, or pages of a kind that cannot be read exactly.
     """
 
-    def __init__(self, path: Path, limits: ReadLimits = _LIMITS, *, keep_open: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limits: ReadLimits = _LIMITS,
+        *,
+        keep_open: bool = True,
+        layouts: dict[Any, Layout] | None = None,
+    ) -> None:
         self.path = path
         self.limits = limits
+        self._shared = {} if layouts is None else layouts
         self.notes: tuple[str, ...] = ()
         self._bytes = FileBytes(path)
         try:
@@ -84,8 +95,11 @@ class TiffSource:
             self._offsets = array("Q")
             self._layout_ids = array("L")
             self._layouts: list[Layout] = []
+            self._extents = Extents()
             self._walk()
             self._planes = self._count_planes()
+            self._extents.check(path)
+            del self._extents
         except BaseException:
             self._bytes.close()
             raise
@@ -254,13 +268,32 @@ class TiffSource:
         key = self._structural_key(directory, index)
         if key not in ids:
             ids[key] = len(self._layouts)
-            self._layouts.append(self._new_layout(directory, index, opened))
+            if (self.byteorder, key) not in self._shared:
+                self._shared[self.byteorder, key] = self._new_layout(directory, index, opened)
+            self._layouts.append(self._shared[self.byteorder, key])
         layout = self._layouts[ids[key]]
-        self._check_segments(self._segments(directory, layout, index), layout, index)
+        segments = self._segments(directory, layout, index)
+        sizes = check_segments(self.path, self.size, segments, layout, page=index)
+        self._claim(directory, layout, index, segments.offsets, sizes)
         self._offsets.append(directory.offset)
         self._layout_ids.append(ids[key])
         if index == 0:
             self._imagej = ImageJTags.of(self._structure, directory)
+
+    def _claim(
+        self,
+        directory: Directory,
+        layout: Layout,
+        index: int,
+        offsets: npt.NDArray[np.uint64],
+        sizes: npt.NDArray[np.uint64],
+    ) -> None:
+        self._extents.add_tags(directory.offset, directory.size)
+        for field in directory.fields.values():
+            if field.inline is None:
+                self._extents.add_tags(field.offset, field.size)
+        if layout.compression_code == 1:
+            self._extents.add_pixels(index, offsets, sizes)
 
     def _structural_key(self, directory: Directory, index: int) -> tuple[Any, ...]:
         fields = directory.fields
@@ -271,6 +304,8 @@ class TiffSource:
         )
 
     def _key_of(self, code: int, field: Field, index: int) -> bytes:
+        if field.type not in _WHOLE_NUMBERS:
+            raise CorruptSource(self.path, f"tag {code} should be a whole number", page=index)
         if code == _PALETTE:  # its colours do not change the layout
             return b""
         return self._structure.raw(field, page=index)
@@ -298,52 +333,7 @@ class TiffSource:
         return layout
 
     def _segments(self, directory: Directory, layout: Layout, index: int) -> Segments:
-        fields = directory.fields
-        where = ifd.TILE_OFFSETS if layout.is_tiled else ifd.STRIP_OFFSETS
-        counts = ifd.TILE_BYTE_COUNTS if layout.is_tiled else ifd.STRIP_BYTE_COUNTS
-        if where not in fields:  # some writers swap the two kinds
-            where = next((c for c in (273, 324, _OLD_JPEG_OFFSET) if c in fields), 0)
-        if counts not in fields:
-            counts = next((c for c in (279, 325, _OLD_JPEG_LENGTH) if c in fields), 0)
-        offsets = self._numbers(fields.get(where), index)
-        sizes = self._numbers(fields.get(counts), index)
-        if layout.direct and (len(sizes) == 0 or layout.segment_count == len(offsets) == 1):
-            sizes = layout.raw_segment_sizes()  # ImageJ's counts overflow beyond 4 GiB
-        if min(len(offsets), len(sizes)) < layout.segment_count:
-            cause = f"lists {len(offsets)} of its {layout.segment_count} strips or tiles"
-            raise CorruptSource(self.path, cause, page=index)
-        tables = fields.get(ifd.JPEG_TABLES)
-        return Segments(
-            offsets[: layout.segment_count],
-            sizes[: layout.segment_count],
-            None if tables is None else self._structure.raw(tables, page=index),
-        )
-
-    def _numbers(self, field: Field | None, index: int) -> npt.NDArray[np.uint64]:
-        kinds = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
-        if field is None or field.type not in kinds:
-            return np.zeros(0, np.uint64)
-        raw = self._structure.raw(field, page=index)
-        return np.frombuffer(raw, self.byteorder + kinds[field.type]).astype(np.uint64)
-
-    def _check_segments(self, segments: Segments, layout: Layout, index: int) -> None:
-        sizes = segments.byte_counts
-        if not segments.offsets.all() or not sizes.all():
-            raise CorruptSource(self.path, "has strips or tiles without data", page=index)
-        needed = layout.raw_segment_sizes()
-        if len(needed) and (sizes < needed).any():
-            short = int(np.argmax(sizes < needed))
-            cause = f"strip or tile {short} has {sizes[short]} of its {needed[short]} bytes"
-            raise CorruptSource(self.path, cause, page=index)
-        used = needed if layout.direct else sizes
-        end = max(map(sum, zip(segments.offsets.tolist(), used.tolist(), strict=True)))
-        if end > self.size:
-            cause = f"its pixels end at byte {end}, the file at {self.size}: it was cut off"
-            raise CorruptSource(self.path, cause, page=index)
-        expansion = layout.largest_expansion()
-        if expansion and layout.nbytes > int(sizes.sum()) * expansion:
-            cause = f"{int(sizes.sum())} compressed bytes cannot hold {layout.nbytes} of pixels"
-            raise CorruptSource(self.path, cause, page=index)
+        return segments_of(self._structure, directory, layout, page=index)
 
     def _count_planes(self) -> int:
         """Return how many planes lie behind the only page, 0 where pages are listed one by one."""

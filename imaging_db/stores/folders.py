@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from errno import ENOTDIR
 from pathlib import Path
@@ -48,7 +49,10 @@ class Folders:
         return path
 
     def make(self, directory: str) -> Path:
-        """Return the folder ``directory``, made where it was missing; raises as `find`."""
+        """Return the folder ``directory``, made where it was missing; raises as `find`.
+
+        `FileNotFoundError`, too, where others remove folders at the same time: worth another call.
+        """
         known = self._made.get(directory)
         if known is not None:
             return known
@@ -115,16 +119,16 @@ class Folders:
         self.root.mkdir(exist_ok=True)
 
     def _make_one(self, path: Path) -> None:
+        """Make ``path``; `FileNotFoundError` where others have just removed its parent or itself."""
         try:
             path.mkdir()
         except FileExistsError:
             self._check_inside(path)
-            if not path.is_dir():
+            if not stat.S_ISDIR(path.stat().st_mode):
                 raise NotADirectoryError(ENOTDIR, "not a folder", str(path)) from None
         except FileNotFoundError:
-            # Another thread removed the parent, which was empty, or the whole root is gone.
             self.bind(create=False)
-            path.mkdir(parents=True, exist_ok=True)
+            raise
 
     def _path(self, directory: str) -> Path:
         if os.name == "nt" and directory:

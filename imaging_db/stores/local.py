@@ -42,7 +42,7 @@ _READ = (
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_SUCH_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
-_FOLDER_TRIES = 20
+_FOLDER_TRIES = 100
 _MOST_UNFLUSHED = 10_000
 
 

@@ -6,10 +6,11 @@
         @pytest.fixture
         def store(self, tmp_path: Path) -> Iterator[Store]:
             store = MyStore(tmp_path)
+            store.probe()
             yield store
             store.close()
 
-The fixture gives an empty store. The suite needs pytest, which is not a dependency of imaging_db.
+The fixture gives an empty store that was probed. The suite needs pytest, which is not a dependency of imaging_db.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ THREADS = 16
 ODD_NAMES = (
     "two words",
     " spaces around ",
-    "it's \"quoted\"",
+    'it\'s "quoted"',
     "100%",
     "%2e%2e",
     "a+b&c=d",
@@ -143,7 +144,7 @@ class StoreContract:
 
     @pytest.fixture
     def store(self) -> Store:
-        """Return an empty store; a subclass must say which."""
+        """Return an empty store that was probed; a subclass must say which."""
         raise NotImplementedError
 
     # putting and getting
@@ -404,8 +405,9 @@ class StoreContract:
         def look() -> None:
             seen.append((keys(store), store.stat("s/a")))
 
-        stream = _Interrupted(bytes(self.large), look)
-        assert store.put_stream("s/a", stream, size=self.large) is True
+        data = bytes(self.large)
+        stream, sha256 = _Interrupted(data, look), sha256_of_bytes(data)
+        assert store.put_stream("s/a", stream, size=self.large, sha256=sha256) is True
         assert seen
         assert all(found == ([], None) for found in seen)
         assert keys(store) == ["s/a"]

@@ -155,8 +155,11 @@ def _tell_upload_types(connection: sa.Connection) -> None:
         (has_files & ~has_frames, False),
         (data_set.c.frames.is_(None), has_frames),
     ):
-        wrong = condition & (sa.func.coalesce(data_set.c.frames, ~sa.literal(value)) != value
-                             if isinstance(value, bool) else sa.true())
+        wrong = condition & (
+            sa.func.coalesce(data_set.c.frames, ~sa.literal(value)) != value
+            if isinstance(value, bool)
+            else sa.true()
+        )
         changed = connection.execute(sa.update(data_set).where(wrong).values(frames=value))
         _note_count(changed.rowcount, "datasets did not tell rightly whether they hold frames")
 
@@ -197,7 +200,9 @@ def _place_frames(connection: sa.Connection) -> None:
         found = FRAME_NAME.match(row.file_name or "")
         named = [int(text) for text in found.groups()] if found else [0, 0, 0, 0]
         kept = [getattr(row, name) for name in COORDS]
-        coords = [new if old is None or old < 0 else old for old, new in zip(kept, named, strict=True)]
+        coords = [
+            new if old is None or old < 0 else old for old, new in zip(kept, named, strict=True)
+        ]
         values = dict(zip(COORDS, coords, strict=True))
         _move(connection, frames, [row.id], **values)
     _note_count(len(rows), "frames had no index on some axis; it was read from their names, else 0")
@@ -215,7 +220,9 @@ def _name_files(connection: sa.Connection) -> None:
         origin = str(stored.get("file_origin") or "").replace("\\", "/").rstrip("/")
         name = origin.rpartition("/")[2]
         if not name:
-            _note(f"{row.dataset_serial}: nothing tells its file's name; it is called by its serial")
+            _note(
+                f"{row.dataset_serial}: nothing tells its file's name; it is called by its serial"
+            )
         _move(connection, file_global, [row.id], file_name=name or row.dataset_serial)
     _note_count(len(rows), "files had no name; it was taken from where they came from")
 
@@ -301,7 +308,9 @@ def _check_hashes(connection: sa.Connection) -> None:
                 stored = row.metadata_json if isinstance(row.metadata_json, dict) else {}
                 values["metadata_json"] = {**stored, "imagingDB_sha256": row.sha256}
             _move(connection, table, [row.id], **values)
-        _note_count(len(rows), f"hashes in {table.name} were none; see imagingDB_sha256 in metadata_json")
+        _note_count(
+            len(rows), f"hashes in {table.name} were none; see imagingDB_sha256 in metadata_json"
+        )
 
 
 def _fill_metadata(connection: sa.Connection) -> None:
@@ -335,7 +344,9 @@ def _distinguish_serials(connection: sa.Connection) -> None:
         ).all()
         fresh = []
         for number in ids[1:]:
-            new = next(f"{name}~{n}" for n in range(2, len(taken) + 3) if f"{name}~{n}" not in taken)
+            new = next(
+                f"{name}~{n}" for n in range(2, len(taken) + 3) if f"{name}~{n}" not in taken
+            )
             taken.add(new)
             fresh.append(new)
             _move(connection, data_set, [number], dataset_serial=new)

@@ -27,7 +27,9 @@ COUNTED = {
     "nbr_timepoints": "time_idx",
     "nbr_positions": "pos_idx",
 }
-DTYPES = "'bool', 'uint8', 'uint16', 'uint32', 'int8', 'int16', 'int32', 'float16', 'float32', 'float64'"
+DTYPES = (
+    "'bool', 'uint8', 'uint16', 'uint32', 'int8', 'int16', 'int32', 'float16', 'float32', 'float64'"
+)
 
 NEW_COLUMNS: dict[str, dict[str, Any]] = {
     "data_set": {
@@ -165,7 +167,7 @@ def downgrade() -> None:
         op.drop_index(name, table_name=table)
     _widen_frame_ids(connection, "integer")
     for table in reversed(NEW_COLUMNS):
-        _release(table, connection.dialect.name)
+        _release(connection, table)
 
 
 def _constrain(table: str) -> None:
@@ -179,18 +181,28 @@ def _constrain(table: str) -> None:
             _refer(batch, table, ondelete="CASCADE")
 
 
-def _release(table: str, dialect: str) -> None:
+def _release(connection: sa.Connection, table: str) -> None:
+    checks = _droppable_checks(connection, table)
     with op.batch_alter_table(table, naming_convention=NAMING) as batch:
         if table in CASCADES:
             _refer(batch, table, ondelete=None)
         batch.drop_constraint(UNIQUE[table][0], type_="unique")
-        if dialect == "postgresql":  # a table that SQLite rebuilds comes back without its checks
-            for check in CHECKS[table]:
-                batch.drop_constraint(op.f(f"ck_{table}_{check}"), type_="check")
+        for check in checks:
+            batch.drop_constraint(op.f(check), type_="check")
         for column, kind in REQUIRED[table].items():
             batch.alter_column(column, existing_type=kind, nullable=True)
         for column in NEW_COLUMNS[table]:
             batch.drop_column(column)
+
+
+def _droppable_checks(connection: sa.Connection, table: str) -> list[str]:
+    """Return the names of the checks to drop; SQLAlchemy before 2.1 forgets them when SQLite rebuilds."""
+    ours = [f"ck_{table}_{check}" for check in CHECKS[table]]
+    if connection.dialect.name == "postgresql":
+        return ours
+    reflected = sa.Table(table, sa.MetaData(), autoload_with=connection, resolve_fks=False)
+    kept = {c.name for c in reflected.constraints if isinstance(c, sa.CheckConstraint)}
+    return [check for check in ours if check in kept]
 
 
 def _refer(batch: Any, table: str, *, ondelete: str | None) -> None:
@@ -236,13 +248,11 @@ def _fill_acquisitions(connection: sa.Connection) -> None:
 
 
 def _fill_counts(connection: sa.Connection, row: Any) -> None:
-    acquisition = sa.table("frames_global", *(sa.column(name) for name in ("id", *COUNTED)))
+    columns = ("id", "nbr_frames", "nbr_expected", *COUNTED)
+    target = sa.table("frames_global", *(sa.column(name) for name in columns))
     values: dict[str, Any] = {
-        name: sa.func.coalesce(acquisition.c[name], getattr(row, name)) for name in COUNTED
+        name: sa.func.coalesce(target.c[name], getattr(row, name)) for name in COUNTED
     }
-    target = sa.table(
-        "frames_global", *(sa.column(n) for n in ("id", "nbr_frames", "nbr_expected", *COUNTED))
-    )
     values["nbr_frames"] = row.found
     if row.recorded is not None and row.recorded != row.found:
         values["nbr_expected"] = row.recorded

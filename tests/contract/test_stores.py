@@ -30,6 +30,7 @@ class TestLocalStore(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
         store = LocalStore(tmp_path / "store")
+        store.probe()
         yield store
         store.close()
         left = [path for path in tmp_path.rglob("*") if path.name.startswith(".imaging_db")]

@@ -11,7 +11,9 @@ _FOREIGN = ("AWS_", "IMAGING_DB_", "PG", "XDG_")
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     home = tmp_path_factory.mktemp("home", numbered=True)
     for name in list(os.environ):
         if name.startswith(_FOREIGN):

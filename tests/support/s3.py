@@ -7,6 +7,7 @@ silently ignored. `tests.support.strict_s3` misbehaves on demand.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import re
@@ -16,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -36,17 +38,18 @@ _number = itertools.count()
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[str]:
     """The URL of a moto server."""
-    environment = os.environ | {"MOTO_ALLOW_NONEXISTENT_REGION": "true"}
-    yield from _run([sys.executable, "-c", _MOTO], environment)
+    yield from _run([sys.executable, "-c", _MOTO], dict(os.environ))
 
 
 @pytest.fixture(scope="session")
 def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an rclone server over an empty folder."""
     folder = tmp_path_factory.mktemp("rclone")
-    environment = {name: text for name, text in os.environ.items() if not name.startswith("RCLONE_")}
+    environment = {
+        name: text for name, text in os.environ.items() if not name.startswith("RCLONE_")
+    }
     command = [str(_rclone()), "serve", "s3", "--addr", "127.0.0.1:0", "--config", ""]
-    command += ["--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", "--dir-cache-time", "0s", str(folder)]
+    command += ["--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", str(folder)]
     yield from _run(command, environment)
 
 
@@ -64,9 +67,7 @@ def new_bucket(aws_credentials: None) -> Callable[[str], StoreSettings]:
 
     def make(endpoint_url: str) -> StoreSettings:
         name = f"bucket-{os.getpid()}-{next(_number)}"
-        client = boto3.client("s3", endpoint_url=endpoint_url)
-        client.create_bucket(Bucket=name)
-        client.close()
+        _administrator(endpoint_url).create_bucket(Bucket=name)
         return StoreSettings("s3", name, endpoint_url)
 
     return make
@@ -82,6 +83,18 @@ def s3_bucket(moto_server: str, new_bucket: Callable[[str], StoreSettings]) -> S
 def rclone_bucket(rclone_server: str, new_bucket: Callable[[str], StoreSettings]) -> StoreSettings:
     """An empty bucket in rclone, with credentials in the environment."""
     return new_bucket(rclone_server)
+
+
+@functools.cache
+def _administrator(endpoint_url: str) -> Any:
+    """A client of its own for making buckets; one for all tests, because it takes long to make."""
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint_url,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        region_name="us-east-1",
+    )
 
 
 def _rclone() -> Path:
