@@ -32,6 +32,7 @@ _TABLES = frozenset(table.name for table in Base.metadata.sorted_tables)
 _ORIGINAL_COLUMNS = frozenset({"id", "dataset_serial", "frames", "parent_id"})
 _ORIGINAL_REVISIONS = frozenset({"818bfb535590", "7a7422f19234", "bae28d7da970", "8e0d2514fd1f"})
 _LOCK = 0x696D6462  # "imdb": one migration of a PostgreSQL database at a time
+_LOCK_TIMEOUT = "15s"
 _alembic = threading.Lock()  # its environment is global to the process
 
 
@@ -241,7 +242,9 @@ def _migrating(transactions: Transactions, *, dry_run: bool) -> Iterator[Connect
 def _lock(connection: Connection) -> None:
     connection.execute(text("SET LOCAL statement_timeout = 0"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    connection.execute(text("SET LOCAL lock_timeout = '15s'"))  # others may be using its tables
+    connection.execute(  # others may be using its tables
+        text("SELECT set_config('lock_timeout', :limit, true)"), {"limit": _LOCK_TIMEOUT}
+    )
 
 
 def _check_foreign_keys(connection: Connection) -> None:

@@ -32,7 +32,7 @@ class Match(IntEnum):
 class ReadLimits:
     """Bounds that are checked from a file's header, before anything of that size is allocated."""
 
-    max_frame_bytes: int = 4 * 2**30
+    max_frame_bytes: int = 2 * 2**30
     max_frames: int = 10_000_000
     max_metadata_bytes: int = 64 * 2**20
 

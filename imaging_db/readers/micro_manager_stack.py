@@ -147,6 +147,7 @@ class _Stack:
         labels = mm.position_labels(self._summary)
         pages: list[FramePage] = []
         for number, (file, mark) in enumerate(zip(self._files, self._marks, strict=True)):
+            _check_uniform(file, self._files[0])
             tags = _Witnesses(file, mark, self._images)
             for page, (coords, tag) in enumerate(tags.places()):
                 channel = tag and tag.text("Channel")
@@ -295,6 +296,27 @@ class _Witnesses:
                         place = FrameCoords(*data.first, image.index)
                         self._by_page.setdefault(data.ifd or 0, set()).add(place)
         return self._by_page.get(page, set())
+
+
+def _check_uniform(file: TiffSource, first: TiffSource) -> None:
+    """Raise where a page is unlike the others: Micro-Manager writes a stack of equal images, in order.
+
+    Each page's pixels lie between its own list of tags and the next page's. Where most pages keep to
+    that, one that does not has a damaged offset.
+    """
+    wanted = first.layout(0)
+    for page in range(len(file)):
+        layout = file.layout(page)
+        if (layout.shape, layout.dtype) != (wanted.shape, wanted.dtype):
+            cause = (
+                f"is {layout.shape} {layout.dtype}, the first page {wanted.shape} {wanted.dtype}"
+            )
+            raise CorruptSource(file.path, cause, page=page)
+    starts = [*map(file.offset, range(len(file))), file.size]
+    astray = [p for p in range(len(file)) if not starts[p] < file.pixel_offset(p) < starts[p + 1]]
+    if astray and 2 * len(astray) < len(file):
+        cause = "its pixels do not lie where Micro-Manager puts them: an offset is damaged"
+        raise CorruptSource(file.path, cause, page=astray[0])
 
 
 def _is_among(coords: FrameCoords, planes: Iterable[FrameCoords]) -> bool:

@@ -26,7 +26,7 @@ _NUMBERS = struct.Struct("<8I")
 _LENGTH = struct.Struct("<I")
 _MAGIC = 483729
 _SUMMARY_MAGIC = 2355492
-_HEADER_BYTES = 28
+_HEADER_BYTES, _SHORT_HEADER_BYTES = 28, 24  # version 2 has no minor version
 _LONGEST_TEXT = 1 << 20
 
 
@@ -91,11 +91,11 @@ def read_header(head: bytes, path: Path) -> StackHeader:
     CorruptSource
         The summary is not there, or is not JSON.
     """
-    if not is_stack(head) or len(head) < _HEADER_BYTES:
+    if not is_stack(head) or len(head) < _SHORT_HEADER_BYTES:
         raise CorruptSource(path, "its NDTiff header is damaged")
     major, minor, mark = struct.unpack_from("<3I", head, 12)
-    start = 24 if minor == _SUMMARY_MAGIC else _HEADER_BYTES  # version 2 has no minor version
-    if start == _HEADER_BYTES and mark != _SUMMARY_MAGIC:
+    start = _SHORT_HEADER_BYTES if minor == _SUMMARY_MAGIC else _HEADER_BYTES
+    if start == _HEADER_BYTES and (mark != _SUMMARY_MAGIC or len(head) < start):
         raise CorruptSource(path, "its NDTiff header is damaged")
     (length,) = _LENGTH.unpack_from(head, start - 4)
     text = head[start : start + length]
@@ -106,14 +106,15 @@ def read_header(head: bytes, path: Path) -> StackHeader:
         raise CorruptSource(path, "its summary metadata is not JSON") from error
     if len(text) < length or told is None:
         raise CorruptSource(path, "its summary metadata is damaged")
-    return StackHeader(major, None if start == 24 else minor, told)
+    return StackHeader(major, None if start == _SHORT_HEADER_BYTES else minor, told)
 
 
 def header_size(head: bytes) -> int:
     """Return how many bytes the header of an NDTiff stack has, its summary metadata included."""
     if len(head) < _HEADER_BYTES:
         return _HEADER_BYTES
-    start = 24 if _LENGTH.unpack_from(head, 16)[0] == _SUMMARY_MAGIC else _HEADER_BYTES
+    is_short = _LENGTH.unpack_from(head, 16)[0] == _SUMMARY_MAGIC
+    start = _SHORT_HEADER_BYTES if is_short else _HEADER_BYTES
     return start + int(_LENGTH.unpack_from(head, start - 4)[0])
 
 

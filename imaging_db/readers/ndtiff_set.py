@@ -24,6 +24,7 @@ from imaging_db.readers.ndtiff_index import (
     read_index,
 )
 from imaging_db.readers.tiff_directory import MICRO_MANAGER, STRIP_OFFSETS
+from imaging_db.readers.tiff_reader import MOST_OPEN_FILES
 from imaging_db.readers.tiff_source import TiffSource
 
 FULL_RESOLUTION = "Full resolution"
@@ -125,7 +126,17 @@ def _is_version_1(head: bytes) -> bool:
     return len(head) >= 28 and head[:4] == b"II*\0" and head[24:28] == _OLD_MAGIC
 
 
-def _open(folder: Path, name: str, limits: ReadLimits, opened: ExitStack) -> TiffSource:
+def _open_all(
+    folder: Path, names: Sequence[str], limits: ReadLimits, opened: ExitStack
+) -> list[TiffSource]:
+    keep_open = len(names) <= MOST_OPEN_FILES
+    return [
+        opened.enter_context(TiffSource(_checked(folder, name), limits, keep_open=keep_open))
+        for name in names
+    ]
+
+
+def _checked(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.exists():
         raise CorruptSource(folder / INDEX_NAME, f"names {name}, which is missing")
@@ -133,7 +144,7 @@ def _open(folder: Path, name: str, limits: ReadLimits, opened: ExitStack) -> Tif
         raise UnsupportedFormat(path, "is a link that leads out of its folder")
     if _is_version_1(_head(path)):
         raise UnsupportedFormat(path, "is of NDTiff version 1, which is not read")
-    return opened.enter_context(TiffSource(path, limits))
+    return path
 
 
 def _header(source: TiffSource) -> StackHeader:
@@ -152,7 +163,7 @@ def _with_index(
     if only is None:
         _refuse_strangers(folder, names)
     wanted = names if only is None else [only]
-    sources = {name: _open(folder, name, limits, opened) for name in wanted}
+    sources = dict(zip(wanted, _open_all(folder, wanted, limits, opened), strict=True))
     pages = {name: _pages(source, entries, index) for name, source in sources.items()}
     images = [
         Image(
@@ -237,7 +248,7 @@ def _without_index(
     folder: Path, only: str | None, limits: ReadLimits, opened: ExitStack
 ) -> NDTiffSet:
     names = [file.name for file in _stacks(folder)] if only is None else [only]
-    sources = [_open(folder, name, limits, opened) for name in names]
+    sources = _open_all(folder, names, limits, opened)
     images: list[Image] = []
     for source in sources:
         for page in range(len(source)):

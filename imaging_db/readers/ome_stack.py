@@ -86,6 +86,7 @@ class _Planes:
         places = {file.path: number for number, file in enumerate(files)}
         self._places = {reference: places[path] for reference, path in found.files.items()}
         self._used: dict[tuple[int, int], FrameCoords] = {}
+        self._types: dict[int, str] = {}
         self._notes: dict[str, None] = {}
 
     def pages(self) -> tuple[list[FramePage], tuple[str, ...]]:
@@ -149,6 +150,10 @@ class _Planes:
         if layout.shape[:2] != (image.height, image.width):
             size, said = "{1} x {0}".format(*layout.shape), f"{image.width} x {image.height}"
             cause = f"is {size} pixels, its metadata describe an image of {said}"
+            raise CorruptSource(source.path, cause, page=page)
+        first = self._types.setdefault(image.index, layout.dtype)
+        if layout.dtype != first:
+            cause = f"its pixels are {layout.dtype}, others of the same image {first}"
             raise CorruptSource(source.path, cause, page=page)
         if _TYPES.get(image.pixel_type, image.pixel_type) != layout.dtype:
             note = f"pixels are {layout.dtype}, the metadata say {image.pixel_type or 'nothing'}"

@@ -103,4 +103,5 @@ SPEC = ReaderSpec(
     sniff=sniff,
     open=open_ome_tiff,
     aliases=("ome_tif", "ometiff", "ometif", "ome-tiff", "ome-tif", "tiff"),
+    takes_positions=True,
 )

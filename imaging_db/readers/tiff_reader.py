@@ -14,6 +14,7 @@ import numpy.typing as npt
 from imaging_db.errors import CorruptSource
 from imaging_db.model import Acquisition, FrameCoords, JSONObject, PageRef, SourceFrame
 from imaging_db.readers.base import ReadLimits
+from imaging_db.readers.tiff_layout import Layout
 from imaging_db.readers.tiff_source import TiffSource
 
 # A folder of thousands of files must not need a handle for each.
@@ -173,7 +174,11 @@ def opened_together(paths: Iterable[Path], limits: ReadLimits) -> Iterator[list[
     names = list(paths)
     with ExitStack() as stack:
         keep_open = len(names) <= MOST_OPEN_FILES
-        yield [stack.enter_context(TiffSource(p, limits, keep_open=keep_open)) for p in names]
+        layouts: dict[Any, Layout] = {}
+        yield [
+            stack.enter_context(TiffSource(path, limits, keep_open=keep_open, layouts=layouts))
+            for path in names
+        ]
         stack.pop_all()
 
 

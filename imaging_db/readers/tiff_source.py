@@ -93,6 +93,7 @@ class TiffSource:
             limit = limits.max_metadata_bytes
             self._structure = TiffStructure(self._bytes, max_metadata_bytes=limit)
             self._offsets = array("Q")
+            self._pixel_offsets = array("Q")
             self._layout_ids = array("L")
             self._layouts: list[Layout] = []
             self._extents = Extents()
@@ -160,6 +161,10 @@ class TiffSource:
     def offset(self, index: int) -> int:
         """Return where the page's list of tags begins in the file."""
         return self._offsets[self._listed(index)]
+
+    def pixel_offset(self, index: int) -> int:
+        """Return where the pixels of a page that is listed by itself begin in the file."""
+        return self._pixel_offsets[self._listed(index)]
 
     def description(self, index: int) -> str:
         """Return the page's first ImageDescription, empty where there is none."""
@@ -275,6 +280,8 @@ class TiffSource:
         segments = self._segments(directory, layout, index)
         sizes = check_segments(self.path, self.size, segments, layout, page=index)
         self._claim(directory, layout, index, segments.offsets, sizes)
+        self._check_levels(directory, index)
+        self._pixel_offsets.append(int(segments.offsets[0]))
         self._offsets.append(directory.offset)
         self._layout_ids.append(ids[key])
         if index == 0:
@@ -294,6 +301,17 @@ class TiffSource:
                 self._extents.add_tags(field.offset, field.size)
         if layout.compression_code == 1:
             self._extents.add_pixels(index, offsets, sizes)
+
+    def _check_levels(self, directory: Directory, index: int) -> None:
+        """Raise where the smaller levels of a pyramid begin beyond the end of the file."""
+        levels = directory.fields.get(ifd.SUB_IFDS)
+        if levels is not None and levels.type in _WHOLE_NUMBERS:
+            last = max(self._structure.values(levels, page=index), default=0)
+            if last >= self.size:
+                cause = (
+                    f"a level of its pyramid begins at byte {last}, the file ends at {self.size}"
+                )
+                raise CorruptSource(self.path, f"{cause}: it was cut off", page=index)
 
     def _structural_key(self, directory: Directory, index: int) -> tuple[Any, ...]:
         fields = directory.fields

@@ -19,6 +19,7 @@ import io
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import pytest
@@ -278,19 +279,20 @@ class StoreContract:
 
     # keys
 
-    @pytest.mark.parametrize("name", ODD_NAMES)
-    def test_keeps_odd_names(self, store: Store, name: str) -> None:
+    def test_keeps_odd_names(self, store: Store) -> None:
         """Or refuses them before anything is written (some file systems have no such names)."""
-        key = f"odd/{name}/{name}"
-        try:
-            put(store, key, name.encode())
-        except UnsafePath:
-            assert keys(store) == []
-            return
-        assert keys(store) == [key]
-        assert keys(store, f"odd/{name}") == [key]
-        assert store.get(key) == name.encode()
-        assert store.delete(key) is True
+        kept = []
+        for name in ODD_NAMES:
+            key = f"odd/{name}/{name}"
+            with suppress(UnsafePath):
+                assert put(store, key, name.encode()) is True
+                kept.append(key)
+        assert keys(store) == sorted(kept)
+        for key in kept:
+            assert keys(store, key.rpartition("/")[0]) == [key]
+            assert store.get(key) == key.rpartition("/")[2].encode()
+            assert store.delete(key) is True
+        assert keys(store) == []
 
     def test_accents_are_kept_as_they_are(self, store: Store) -> None:
         """Composed or decomposed: the key that is listed is the key that was put."""
@@ -308,20 +310,20 @@ class StoreContract:
         assert store.get("a/" + "x" * 255) == b"1"
         assert store.get(long) == b"2"
 
-    @pytest.mark.parametrize("key", FORBIDDEN_KEYS, ids=ascii)
-    def test_refuses_unsafe_keys(self, store: Store, key: str) -> None:
+    def test_refuses_unsafe_keys(self, store: Store) -> None:
         """In every method, before anything happens."""
-        calls: Sequence[Callable[[], object]] = (
-            lambda: put(store, key, b"x"),
-            lambda: put_stream(store, key, b"x"),
-            lambda: store.get(key),
-            lambda: store.open(key),
-            lambda: store.stat(key),
-            lambda: store.delete(key),
+        calls: Sequence[Callable[[str], object]] = (
+            lambda key: put(store, key, b"x"),
+            lambda key: put_stream(store, key, b"x"),
+            store.get,
+            store.open,
+            store.stat,
+            store.delete,
         )
-        for call in calls:
-            with pytest.raises(UnsafePath):
-                call()
+        for key in FORBIDDEN_KEYS:
+            for call in calls:
+                with pytest.raises(UnsafePath):
+                    call(key)
         assert keys(store) == []
 
     def test_refuses_names_of_temporary_files(self, store: Store) -> None:
@@ -400,7 +402,7 @@ class StoreContract:
 
     def test_unfinished_object_is_invisible(self, store: Store) -> None:
         """Whole or not at all."""
-        seen: list[object] = []  # type: ignore[valid-type, unused-ignore]
+        seen: list[object] = []
 
         def look() -> None:
             seen.append((keys(store), store.stat("s/a")))
@@ -418,7 +420,7 @@ class StoreContract:
         """Exactly one is told that it was the first."""
         data = b"the same pixels" * 1000
         for number in range(3):
-            answers = all_at_once(lambda _, key=f"race/{number}": put(store, key, data))  # type: ignore[misc]
+            answers = all_at_once(lambda _, key=f"race/{number}": put(store, key, data))
             assert sorted(map(str, answers)) == ["False"] * (THREADS - 1) + ["True"]
             assert store.get(f"race/{number}") == data
 

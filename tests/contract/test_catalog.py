@@ -91,7 +91,7 @@ def test_what_was_said_of_a_dataset_comes_back(catalog: Catalog) -> None:
         pixel_size_x_um=0.325,
         z_step_um=np.float32(0.5),
         nbr_expected=7,
-        metadata={"Objective": "63×", "list": [1, 2.5, None]},
+        metadata={"Objective": "63x, Öl", "list": [1, 2.5, None]},
     )
     dataset = store(
         catalog,

@@ -60,7 +60,7 @@ def lab(catalog: Catalog) -> Catalog:
         "ISP-2018-06-08-15-45-00-0001",
         description="Zebrafish 100% confluent",
         microscope="Leica SP8",
-        acquisition=acquisition(channel_names=("GFP",), metadata={"Objective": 'Plan "Apo" 63×'}),
+        acquisition=acquisition(channel_names=("GFP",), metadata={"Objective": 'Plan "Apo" 63x, Öl'}),
     )
     store(
         catalog,
@@ -102,7 +102,7 @@ def lab(catalog: Catalog) -> Catalog:
         ({"upload_type": UploadType.FILE}, "1"),
         ({"upload_type": UploadType.FRAMES, "microscope": "nikon"}, "2"),
         ({"text": "gfp"}, "1"),
-        ({"text": 'Plan "Apo" 63×'}, "1"),
+        ({"text": 'Plan "Apo" 63x, Öl'}, "1"),
         ({"text": "P_7"}, "1"),
         ({"text": "sp8"}, "1"),
         ({"text": "2019-01"}, "1"),

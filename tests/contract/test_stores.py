@@ -16,6 +16,7 @@ from imaging_db.stores.memory import MemoryStore
 from imaging_db.stores.s3 import S3Store
 from imaging_db.stores.wrappers import RetryingStore
 from imaging_db.testing.store_contract import StoreContract
+from tests.support.strict_s3 import StrictS3
 
 MIB = 2**20
 
@@ -72,3 +73,14 @@ class TestRetryingStore(StoreContract):
     @pytest.fixture
     def store(self) -> Store:
         return RetryingStore(MemoryStore("lab"))
+
+
+class TestS3StoreOnStrictServer(StoreContract):
+    """A server that checks everything that S3 checks."""
+
+    @pytest.fixture
+    def store(self, strict_s3: StrictS3) -> Iterator[Store]:
+        store = S3Store("lab", endpoint_url=strict_s3.url, part_bytes=5 * MIB)
+        yield store
+        store.close()
+        assert strict_s3.uploads == {}

@@ -108,11 +108,7 @@ class Corpus:
     def __init__(self, folder: Path, scratch: Path) -> None:
         self._folder = folder
         self._scratch = scratch
-        self.truth = {
-            **_truth(SMALL / "TRUTH.csv"),
-            **_truth(SMALL / "TRUTH_TIF.csv"),
-            **_truth(folder / "TRUTH.csv"),
-        }
+        self.truth = _truth(folder / "TRUTH.csv") | _truth(folder / "TRUTH_TIF.csv")
         self.pixels = _pixel_hashes(folder / "FRAMES.csv")
 
     def path(self, source: Source) -> Path | None:
@@ -175,6 +171,8 @@ def check_truth(rows: list[dict[str, str]], frames: list[StoredFrame]) -> None:
     channels: dict[str, int] = {}
     positions: dict[str, int] = {}
     for row in rows:
+        if not any(row[name] for name in ("pos", "c", "z", "t")):
+            continue  # a plain file: only its pixels are known
         z, t = int(row["z"] or 0), int(row["t"] or 0)
         matching = [f for f in by_hash[row["sha256_pixels_le"], z, t] if _labelled(row, f)]
         assert matching, f"no frame for {row}"
@@ -183,7 +181,7 @@ def check_truth(rows: list[dict[str, str]], frames: list[StoredFrame]) -> None:
             (positions, row["pos"] or "0", matching[0].coords.position),
         ):
             if len(matching) == 1:
-                assert labels.setdefault(key, index) == index
+                assert labels.setdefault(key, index) == index, (row, matching[0])
     for labels in (channels, positions):
         assert len(set(labels.values())) == len(labels), "two labels share an index"
 

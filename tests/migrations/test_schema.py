@@ -48,8 +48,8 @@ def _step(settings: DatabaseSettings, revision: str) -> None:
         connection = opened.execution_options(**{WRITE: True})
         with connection.begin():
             config = schema.alembic_config(connection, [])
-            move = command.downgrade if revision < _revision(connection) else command.upgrade
-            move(config, revision)
+            down = revision == "base" or revision < _revision(connection)
+            (command.downgrade if down else command.upgrade)(config, revision)
 
 
 def _revision(connection: Connection) -> str:
@@ -283,7 +283,7 @@ def test_an_older_database_is_refused_with_the_command(
     database: DatabaseSettings, create: bool
 ) -> None:
     _step(database, "0002")
-    with pytest.raises(SchemaOutOfDate, match="needed 0003.*; run `imaging-db db upgrade`$"):
+    with pytest.raises(SchemaOutOfDate, match=r"needed 0003.*; run `imaging-db db upgrade`$"):
         Catalog.open(database, create=create)
     assert schema.upgrade(database).found.state is SchemaState.OLDER
     Catalog.open(database).close()
@@ -295,7 +295,7 @@ def test_an_original_database_is_refused_with_the_commands(
 ) -> None:
     original = OriginalDatabase(empty_database, OF_2019)
     original.close()
-    with pytest.raises(SchemaOutOfDate, match="made by the original imagingDB; run .*--dry-run"):
+    with pytest.raises(SchemaOutOfDate, match=r"made by the original imagingDB; run .*--dry-run"):
         Catalog.open(empty_database, create=create)
 
 

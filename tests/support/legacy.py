@@ -27,7 +27,7 @@ _TABLES = {
     "data_set": """
         CREATE TABLE data_set (
             id {serial}, dataset_serial VARCHAR, description VARCHAR, microscope VARCHAR,
-            frames BOOLEAN, date_time TIMESTAMP{zone}, parent_id INTEGER,
+            frames BOOLEAN, date_time {time}, parent_id INTEGER,
             CONSTRAINT data_set_pkey PRIMARY KEY (id),
             CONSTRAINT data_set_parent_id_fkey FOREIGN KEY (parent_id) REFERENCES data_set (id))""",
     "frames_global": """
@@ -70,7 +70,7 @@ class Generation:
         postgresql = connection.dialect.name == "postgresql"
         words = {
             "serial": "SERIAL NOT NULL" if postgresql else "INTEGER NOT NULL",
-            "zone": " WITHOUT TIME ZONE" if postgresql else "",
+            "time": "TIMESTAMP WITHOUT TIME ZONE" if postgresql else "DATETIME",
             "json": "JSONB" if postgresql else "JSON",
             "folder": self.folder,
             "sha256": "sha256 VARCHAR," if self.hashes else "",

