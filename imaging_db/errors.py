@@ -22,13 +22,13 @@
       IntegrityError                    6   bytes differ from what was recorded
         ObjectNotFound                  6   the catalog promises an object that the store does not hold (.key)
         ChecksumMismatch                6   (.key, .expected, .found)
+        ObjectsDamaged                  6   several of the two above (.failures)
         UnsafePath                      6   a name from the catalog or a store would leave its root
       Conflict                          7   exists already, with other content
         DatasetExists                   7
         ObjectConflict                  7   (.key)
         ObjectsInTheWay                 7
       DatasetBusy                       8   another live run has claimed it (.owner)
-      RowsFailed                        3   some rows of a CSV failed (.failures); each carries its own error
       Interrupted                     130   stopped by the user or the system; 143 for SIGTERM
 
 The number is the exit code of the command lines. A message is one line: what, which one, why; the
@@ -202,6 +202,14 @@ class ChecksumMismatch(IntegrityError):
         super().__init__(f"{key} is damaged: sha256 {found[:12]}... instead of {expected[:12]}...")
 
 
+class ObjectsDamaged(IntegrityError):
+    """Several objects are missing or damaged; ``failures`` holds one error for each."""
+
+    def __init__(self, message: str, failures: Sequence[ImagingDBError]) -> None:
+        self.failures = tuple(failures)
+        super().__init__(message)
+
+
 class UnsafePath(IntegrityError):
     """A name that came from a catalog or a store would lead outside its root."""
 
@@ -253,16 +261,6 @@ class DatasetBusy(ImagingDBError):
             f"{serial} is being uploaded by {owner}, last heard of {seconds_ago:.0f} s ago",
             hint="wait for it, or rerun later",
         )
-
-
-class RowsFailed(ImagingDBError):
-    """Some rows failed; ``failures`` holds one error a row."""
-
-    exit_code = 3
-
-    def __init__(self, message: str, failures: Sequence[Exception]) -> None:
-        self.failures = tuple(failures)
-        super().__init__(message)
 
 
 class Interrupted(ImagingDBError):

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from imaging_db.errors import ConfigError, ImagingDBError, RowsFailed
+from imaging_db.errors import ConfigError, ImagingDBError, ObjectsDamaged
 
 if TYPE_CHECKING:
     from imaging_db.transfer import Progress
@@ -37,7 +37,7 @@ def error_lines(error: Exception) -> list[str]:
     if isinstance(error, ConfigError):
         hints = [f"; {error.hint}" if error.hint else ""] * len(error.problems)
         return [problem + hint for problem, hint in zip(error.problems, hints, strict=True)]
-    if isinstance(error, RowsFailed):
+    if isinstance(error, ObjectsDamaged):
         return [*(line for failure in error.failures for line in error_lines(failure)), str(error)]
     return [str(error)]
 

@@ -12,6 +12,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imaging_db.errors import CorruptSource
 from imaging_db.readers import tiff_directory as ifd
@@ -19,28 +20,32 @@ from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
 from imaging_db.readers.tiff_layout import Layout, Segments
 
 _MAGIC = 0x494A494A  # "IJIJ"
-_INFO, _LABELS = 0x696E666F, 0x6C61626C
+_INFO, _LABELS, _RANGES = 0x696E666F, 0x6C61626C, 0x72616E67
+_UTF_16 = {"<": "utf-16-le", ">": "utf-16-be"}
 
 
 @dataclass(frozen=True, slots=True)
 class ImageJTags:
-    """ImageJ's description as its lines say, its ``Info`` text and its slice labels.
+    """ImageJ's description as its lines say, its ``Info`` text, slice labels and display ranges.
 
-    ``shaped`` is the text of tifffile's own JSON description, empty where there is none.
+    ``ranges`` holds minimum and maximum of each channel in turn. ``shaped`` is the text of tifffile's
+    own JSON description, empty where there is none.
     """
 
     description: dict[str, str]
     info: str | None
     labels: tuple[str, ...]
     shaped: str
+    ranges: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, structure: TiffStructure, directory: Directory) -> ImageJTags:
         """Return what the first page says; damaged metadata counts as absent."""
         description, shaped = _descriptions(structure, directory)
-        texts = _metadata(structure, directory)
-        info = texts.get(_INFO, [None])[0]
-        return cls(description, info, tuple(texts.get(_LABELS, ())), shaped)
+        said = _metadata(structure, directory)
+        info = said.get(_INFO, [None])[0]
+        ranges = said.get(_RANGES, [()])[0]
+        return cls(description, info, tuple(said.get(_LABELS, ())), shaped, ranges)
 
 
 def promised_images(tags: ImageJTags, shape: tuple[int, ...]) -> int | None:
@@ -96,7 +101,7 @@ def _descriptions(structure: TiffStructure, directory: Directory) -> tuple[dict[
     return described, shaped
 
 
-def _metadata(structure: TiffStructure, directory: Directory) -> dict[int, list[str]]:
+def _metadata(structure: TiffStructure, directory: Directory) -> dict[int, list[Any]]:
     data, counts = (directory.fields.get(c) for c in (ifd.IMAGEJ_METADATA, ifd.IMAGEJ_BYTE_COUNTS))
     if data is None or counts is None or counts.type not in (3, 4, 13, 16):
         return {}
@@ -106,20 +111,20 @@ def _metadata(structure: TiffStructure, directory: Directory) -> dict[int, list[
         return {}
 
 
-def _parse(structure: TiffStructure, data: Field, counts: tuple[int, ...]) -> dict[int, list[str]]:
+def _parse(structure: TiffStructure, data: Field, counts: tuple[int, ...]) -> dict[int, list[Any]]:
     raw = structure.raw(data, page=0)
     order = ">" if raw[:4] == b"IJIJ" else "<"
     head = struct.unpack(f"{order}{counts[0] // 4}I", raw[: counts[0] // 4 * 4])
     if not head or head[0] != _MAGIC:
         return {}
-    texts: dict[int, list[str]] = {}
+    said: dict[int, list[Any]] = {}
     place, item = counts[0], 1
     for kind, number in zip(head[1::2], head[2::2], strict=False):
         for _ in range(number):
+            part = raw[place : place + counts[item]]
             if kind in (_INFO, _LABELS):
-                text = raw[place : place + counts[item]].decode(
-                    "utf-16-" + "bl"[order == "<"] + "e"
-                )
-                texts.setdefault(kind, []).append(text)
+                said.setdefault(kind, []).append(part.decode(_UTF_16[order]))
+            elif kind == _RANGES:
+                said.setdefault(kind, []).append(struct.unpack(f"{order}{len(part) // 8}d", part))
             place, item = place + counts[item], item + 1
-    return texts
+    return said

@@ -79,8 +79,9 @@ class MicroManagerFile:
             return {}
         if offset + 8 + count * 20 > self._source.size:
             return {}
-        rows = struct.iter_unpack(f"{order}5I", self._source.read_bytes(offset + 8, count * 20))
-        return {where: FrameCoords(c, z, t, p) for c, z, t, p, where in rows}
+        rows = struct.iter_unpack(f"{order}4iI", self._source.read_bytes(offset + 8, count * 20))
+        # -1 is an axis that the acquisition did not have; unused entries are all 0
+        return {row[4]: FrameCoords(*(max(0, n) for n in row[:4])) for row in rows if row[4]}
 
     def _read_summary(self, size: int) -> dict[str, Any]:
         if size > self._source.limits.max_metadata_bytes:
@@ -157,6 +158,14 @@ def positive(values: dict[str, Any], *names: str) -> float | None:
     return None
 
 
+def planned_z_step(summary: dict[str, Any]) -> float | None:
+    """Return the distance of slices in micrometres; Micro-Manager writes it negative when going down."""
+    value = _plain(summary.get("z-step_um"))
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < abs(value) < 1e12:
+        return float(abs(value))
+    return None
+
+
 def position_number(label: str) -> int | None:
     """Return the number of a label such as ``Pos12``, None for grid labels and free names."""
     found = _NUMBERED.fullmatch(label.strip())
@@ -173,9 +182,9 @@ def _index(value: Any) -> int | None:
         value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _LARGEST_INDEX:
+    if isinstance(value, bool) or not isinstance(value, int) or not -1 <= value <= _LARGEST_INDEX:
         return None
-    return value
+    return max(0, value)  # -1 is an axis that the acquisition did not have
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from imaging_db.errors import CorruptSource, ReaderError, UnsupportedFormat
 from imaging_db.model import Acquisition, FrameCoords, JSONObject, clean_object
 from imaging_db.readers import micro_manager as mm
 from imaging_db.readers.base import ReaderOptions
-from imaging_db.readers.micro_manager import MicroManagerFile, PageTag
+from imaging_db.readers.micro_manager import MicroManagerFile
+from imaging_db.readers.micro_manager_places import PagePlaces
 from imaging_db.readers.ome_image import OmeImage, images_of
 from imaging_db.readers.ome_set import OmeFolder
 from imaging_db.readers.ome_xml import OmeDocument
@@ -40,7 +42,7 @@ def open_micro_manager(
         The folder holds two acquisitions, or NDTiff.
     """
     with opened_together(paths, options.limits) as files:
-        stack = _Stack(given, files, options.limits.max_frames)
+        stack = _Stack(given, files)
         if given.is_dir():
             stack.check_one_acquisition()
             if options.positions is None:
@@ -81,16 +83,16 @@ class _PageMetadata:
 class _Stack:
     """The files of one acquisition and what they say of their pages."""
 
-    def __init__(self, given: Path, files: Sequence[TiffSource], max_frames: int) -> None:
+    def __init__(self, given: Path, files: Sequence[TiffSource]) -> None:
         self._given = given
         self._files = files
-        self._max_frames = max_frames
         self._marks = [MicroManagerFile(file) for file in files]
         self._notes: dict[str, None] = {}
         for file in files:
             if mm.is_ndtiff(file):
                 cause = "is NDTiff, whose page tags do not tell the frames apart"
                 raise UnsupportedFormat(file.path, cause, hint="use the reader 'ndtiff'")
+        self._missing_master: str | None = None
         self._document, self._images = self._read_document()
         self._summary = next((m.summary for m in self._marks if m.summary), {})
 
@@ -103,6 +105,8 @@ class _Stack:
                 document = folder.document(file.path)
                 if document is not None and document.is_binary_only:
                     master = folder.named(document.metadata_file)
+                    if master is None:
+                        self._missing_master = document.metadata_file
                     document = folder.document(master) if master else None
                 if document is not None and not document.is_binary_only:
                     return document, images_of(document, file.path)
@@ -121,8 +125,11 @@ class _Stack:
 
     def check_complete(self) -> None:
         """Raise where a file that the OME-XML names is not in the folder."""
+        hint = "upload a file by its own name to take its pages only"
+        if self._document is None and self._missing_master is not None:
+            cause = f"needs {self._missing_master}, which is not in it"
+            raise CorruptSource(self._given, cause, hint=hint)
         if self._document is None:
-            self._check_master()
             return
         here = {file.path.name.casefold() for file in self._files}
         promised = self._document.file_names()
@@ -130,16 +137,7 @@ class _Stack:
         if missing and len(self._files) < len(promised):  # as many under other names: renamed
             others = f" (nor are {len(missing) - 1} others)" if len(missing) > 1 else ""
             cause = f"needs {missing[0]}, which is not in it{others}"
-            hint = "upload a file by its own name to take its pages only"
             raise CorruptSource(self._given, cause, hint=hint)
-
-    def _check_master(self) -> None:
-        for file in self._files:
-            document = OmeFolder(file.path.parent, file.limits).document(file.path)
-            if document is not None and document.is_binary_only:
-                cause = f"needs {document.metadata_file}, which is not in it"
-                hint = "upload a file by its own name to take its pages only"
-                raise CorruptSource(self._given, cause, hint=hint)
 
     def pages(self) -> list[FramePage]:
         """Return where every page lies."""
@@ -148,7 +146,7 @@ class _Stack:
         pages: list[FramePage] = []
         for number, (file, mark) in enumerate(zip(self._files, self._marks, strict=True)):
             _check_uniform(file, self._files[0])
-            tags = _Witnesses(file, mark, self._images)
+            tags = PagePlaces(file, mark, self._images)
             for page, (coords, tag) in enumerate(tags.places()):
                 channel = tag and tag.text("Channel")
                 position = tag and tag.text("PositionName")
@@ -162,7 +160,23 @@ class _Stack:
                     )
                 )
             self._notes |= dict.fromkeys(tags.notes)
-        return pages
+        return self._with_one_name_each(pages)
+
+    def _with_one_name_each(self, pages: list[FramePage]) -> list[FramePage]:
+        """Give an index one name: the most frequent, for a damaged letter is no other channel."""
+        channels = _usual_names((page.coords.channel, page.channel_name) for page in pages)
+        positions = _usual_names((page.coords.position, page.position_name) for page in pages)
+        named = [
+            page._replace(
+                channel_name=channels[page.coords.channel],
+                position_name=positions[page.coords.position],
+            )
+            for page in pages
+        ]
+        changed = sum(_renamed(*pair) for pair in zip(pages, named, strict=True))
+        if changed:
+            self._notes[f"{changed} pages name their channel or position unlike the others"] = None
+        return named
 
     def _ome_channel(self, coords: FrameCoords) -> str | None:
         names = self._images[0].channel_names if self._images else ()
@@ -180,8 +194,8 @@ class _Stack:
         size = mm.positive(values, "PixelSizeUm") or mm.positive(
             summary, "PixelSize_um", "PixelSizeUm"
         )
-        step = mm.positive(summary, "z-step_um", "ZStepUm")
-        interval = mm.positive(summary, "Interval_ms", "WaitInterval")
+        step = mm.planned_z_step(summary)
+        interval = mm.positive(summary, "Interval_ms")
         expected = self._expected(pages, whole=whole)
         if expected is not None and len(pages) < expected:
             note = f"the acquisition stopped early: {len(pages)} of {expected} planned frames"
@@ -217,87 +231,6 @@ class _Stack:
         return clean_object({"file_origin": str(self._given), "IJMetadata": info})
 
 
-class _Witnesses:
-    """Decides the coordinates of every page of one file from three witnesses.
-
-    The page's own tag counts. The index map and the OME-XML stand in where a tag is damaged, and check
-    it otherwise: where tag and map contradict each other the OME-XML decides, and where it does not
-    either, the file is damaged and refused. Only where most pages contradict (a writer with another
-    convention) the tags are believed, with a note. Micro-Manager's OME-XML may name one page for several
-    planes, so that it is never believed against tag and map.
-    """
-
-    def __init__(
-        self, file: TiffSource, mark: MicroManagerFile, images: Sequence[OmeImage]
-    ) -> None:
-        self._file = file
-        self._mark = mark
-        self._images = images
-        self._by_page: dict[int, set[FrameCoords]] | None = None
-        self.notes: list[str] = []
-
-    def places(self) -> list[tuple[FrameCoords, PageTag | None]]:
-        count = len(self._file)
-        if len(self._mark.index_map) > count:
-            cause = f"its index map lists {len(self._mark.index_map)} images, it has {count} pages"
-            raise CorruptSource(self._file.path, cause)
-        decided = [self._place(page) for page in range(count)]
-        disputed = [page for page, (_, _, agreed) in enumerate(decided) if not agreed]
-        if disputed and (count < 2 or 2 * len(disputed) <= count):
-            cause = "its tag and the file's index of pages tell different coordinates"
-            raise CorruptSource(self._file.path, cause, page=disputed[0])
-        if disputed:
-            self.notes.append(f"{self._file.path.name}: the index of pages was not believed")
-        return [(coords, tag) for coords, tag, _ in decided]
-
-    def _place(self, page: int) -> tuple[FrameCoords, PageTag | None, bool]:
-        tag = self._mark.page(page)
-        mapped = self._mark.index_map.get(self._file.offset(page))
-        said = self._said(tag, mapped, page)
-        if said is None:
-            return self._stand_in(page, mapped, tag), tag, True
-        if said == mapped:
-            return said, tag, True
-        planes = self._planes(page)
-        if mapped is None:
-            return said, tag, not planes or _is_among(said, planes)
-        if _is_among(said, planes) == _is_among(mapped, planes):
-            return said, tag, False
-        self.notes.append(f"{self._file.path.name}: page {page}: tag and index of pages differ")
-        return (said if _is_among(said, planes) else mapped), tag, True
-
-    def _said(
-        self, tag: PageTag | None, mapped: FrameCoords | None, page: int
-    ) -> FrameCoords | None:
-        c, z, t, p = tag.indices() if tag else (None, None, None, None)
-        if c is None or z is None or t is None:
-            return None
-        if p is None:
-            planes = self._planes(page) if mapped is None else set()
-            p = mapped.position if mapped else (min(planes).position if len(planes) == 1 else 0)
-        return FrameCoords(c, z, t, p)
-
-    def _stand_in(self, page: int, mapped: FrameCoords | None, tag: PageTag | None) -> FrameCoords:
-        planes = self._planes(page)
-        coords = mapped or (min(planes) if len(planes) == 1 else None)
-        if coords is None:
-            what = "has no tag" if tag is None else "its tag cannot be read"
-            cause = f"{what} of Micro-Manager, and nothing else tells its coordinates"
-            raise CorruptSource(self._file.path, cause, page=page)
-        self.notes.append(f"{self._file.path.name}: page {page} has no readable coordinates itself")
-        return coords
-
-    def _planes(self, page: int) -> set[FrameCoords]:
-        if self._by_page is None:
-            self._by_page = {}
-            for image in self._images:
-                for data in image.tiff_data:
-                    if (data.file_name or "").casefold() == self._file.path.name.casefold():
-                        place = FrameCoords(*data.first, image.index)
-                        self._by_page.setdefault(data.ifd or 0, set()).add(place)
-        return self._by_page.get(page, set())
-
-
 def _check_uniform(file: TiffSource, first: TiffSource) -> None:
     """Raise where a page is unlike the others: Micro-Manager writes a stack of equal images, in order.
 
@@ -313,14 +246,31 @@ def _check_uniform(file: TiffSource, first: TiffSource) -> None:
             )
             raise CorruptSource(file.path, cause, page=page)
     starts = [*map(file.offset, range(len(file))), file.size]
-    astray = [p for p in range(len(file)) if not starts[p] < file.pixel_offset(p) < starts[p + 1]]
+    pixels = [file.pixel_offset(page) for page in range(len(file))]
+    shared = Counter(pixels)  # blank pages may have their pixels in common
+    astray = [
+        page
+        for page, offset in enumerate(pixels)
+        if shared[offset] == 1 and not starts[page] < offset < starts[page + 1]
+    ]
     if astray and 2 * len(astray) < len(file):
         cause = "its pixels do not lie where Micro-Manager puts them: an offset is damaged"
         raise CorruptSource(file.path, cause, page=astray[0])
 
 
-def _is_among(coords: FrameCoords, planes: Iterable[FrameCoords]) -> bool:
-    return any(coords[:3] == plane[:3] for plane in planes)
+def _usual_names(named: Iterable[tuple[int, str | None]]) -> dict[int, str | None]:
+    """Return the most frequent name of each index, the first of those that are equally frequent."""
+    counts: dict[int, Counter[str]] = {}
+    for index, name in named:
+        counts.setdefault(index, Counter()).update([name] if name else [])
+    return {
+        i: next((name for name, _ in names.most_common(1)), None) for i, names in counts.items()
+    }
+
+
+def _renamed(before: FramePage, after: FramePage) -> bool:
+    pairs = ((before.channel_name, after.channel_name), (before.position_name, after.position_name))
+    return any(old is not None and old != new for old, new in pairs)
 
 
 def _without_unused(

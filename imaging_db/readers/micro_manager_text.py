@@ -81,8 +81,8 @@ def read_metadata_text(path: Path, *, max_bytes: int) -> MetadataText:
         raise ReaderError(path, f"cannot be read: {error.strerror or error}") from error
     text = data[:max_bytes].decode("utf-8-sig", "replace")
     values, rest = _values(text)
-    problem = _problem(values, rest, whole=len(data) <= max_bytes)
-    if rest.strip("}], \t\r\n\0"):
+    problem = None if rest is None else _problem(values, rest, too_large=len(data) > max_bytes)
+    if rest and rest.strip("}], \t\r\n\0"):
         values["unread"] = rest
     return _sort(values, problem)
 
@@ -129,13 +129,16 @@ def parse_names(value: JSONValue) -> tuple[str, ...]:
     return tuple(item for item in value if isinstance(item, str))
 
 
-def _values(text: str) -> tuple[dict[str, Any], str]:
-    """Return the members of the outermost object up to the first fault, and the text from there."""
+def _values(text: str) -> tuple[dict[str, Any], str | None]:
+    """Return the members of the outermost object up to the first fault, and the text from there.
+
+    The text is None where there is no fault.
+    """
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
         return _whole_members(text)
-    return (whole, "") if isinstance(whole, dict) else ({}, text)
+    return (whole, None) if isinstance(whole, dict) else ({}, text)
 
 
 def _whole_members(text: str) -> tuple[dict[str, Any], str]:
@@ -160,12 +163,10 @@ def _end_of_space(text: str, start: int) -> int:
     return found.end() if found else start
 
 
-def _problem(values: Mapping[str, Any], rest: str, *, whole: bool) -> str | None:
-    if not rest:
-        return None
+def _problem(values: Mapping[str, Any], rest: str, *, too_large: bool) -> str:
     last = f"after {list(values)[-1]!r}" if values else "from its start"
-    if not whole:
-        return f"{FILE_NAME} is too large; it was read {last}"
+    if too_large:
+        return f"{FILE_NAME} is too large; it cannot be read {last}"
     if not rest.strip("}], \t\r\n\0"):
         return f"{FILE_NAME} was not closed; its entries are whole"
     return f"{FILE_NAME} cannot be read {last}"

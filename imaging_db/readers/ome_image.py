@@ -52,25 +52,27 @@ class OmeImage:
     tiff_data: tuple[TiffData, ...]
     planes: Mapping[Plane, JSONObject]
 
-    def channel_count(self, samples: int, source: Path) -> int:
+    def channel_count(self, samples: int) -> int:
         """Return the number of channels, where each of them is stored with ``samples`` a pixel.
 
-        Raises
-        ------
-        CorruptSource
-            SizeC cannot be divided so.
+        SizeC counts samples. Some writers count channels nevertheless: where SizeC cannot be divided.
         """
         if samples > 1 and self.channel_samples and sum(self.channel_samples) == self.size_c:
             return len(self.channel_samples)
-        if self.size_c % samples:
-            cause = (
-                f"OME-XML: SizeC={self.size_c} does not fit pages with {samples} samples a pixel"
-            )
-            raise CorruptSource(source, cause)
-        return self.size_c // samples
+        return self.size_c if self.size_c % samples else self.size_c // samples
 
-    def run(self, data: TiffData, *, channels: int, count: int, source: Path) -> Iterator[Plane]:
-        """Yield the ``count`` planes (channel, slice, timepoint) from the first of ``data``.
+    def base(self, channels: int) -> Plane:
+        """Return where (channel, slice, timepoint) begin to count: 0, or 1 as some writers do."""
+        firsts = [data.first for data in self.tiff_data] or [(0, 0, 0)]
+        sizes = (channels, self.size_z, self.size_t)
+        ranges = [(min(axis), max(axis)) for axis in zip(*firsts, strict=True)]
+        c, z, t = (
+            int(low >= 1 and high == size) for (low, high), size in zip(ranges, sizes, strict=True)
+        )
+        return c, z, t
+
+    def run(self, start: Plane, *, channels: int, count: int, source: Path) -> Iterator[Plane]:
+        """Yield ``count`` planes (channel, slice, timepoint) from ``start`` on, in the image's order.
 
         Raises
         ------
@@ -78,7 +80,7 @@ class OmeImage:
             The run leaves the image.
         """
         sizes = {"C": channels, "Z": self.size_z, "T": self.size_t}
-        first = dict(zip("CZT", data.first, strict=True))
+        first = dict(zip("CZT", start, strict=True))
         axes = self.order[2:]
         place = 0
         for axis in reversed(axes):

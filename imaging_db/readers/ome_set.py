@@ -131,6 +131,8 @@ def find_set(paths: Sequence[Path], folder: OmeFolder) -> OmeSet:
         if found is not None and path in (found.master, *found.paths):
             continue
         document, master = _master_of(path, folder)
+        if len(paths) > 1 and peek_xml(master) is not None and not any(document.tiff_data):
+            continue  # an export beside the files, not their companion
         if found is not None:
             cause = f"holds several sets: that of {found.master.name} and that of {master.name}"
             hint = "give each set a folder of its own, or name one of its files"
@@ -140,7 +142,7 @@ def find_set(paths: Sequence[Path], folder: OmeFolder) -> OmeSet:
             cause = f"is not one of the files that its metadata in {master.name} name"
             raise CorruptSource(path, cause, hint="was it renamed, or is it a copy?")
     if found is None:
-        raise ValueError("no paths were given")
+        raise UnsupportedFormat(paths[0].parent, _NEITHER, hint=_NEITHER_HINT)
     return found
 
 

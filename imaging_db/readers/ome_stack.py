@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def open_ome(given: Path, found: OmeSet, options: ReaderOptions) -> TiffPagesRea
             files,
             pages,
             acquisition=acquisition,
-            metadata_of=_PlaneMetadata(images),
+            metadata_of=_PlaneMetadata({image.index: image for image in images}),
             other_sources=() if peek_xml(found.master) is None else (found.master,),
         )
 
@@ -65,12 +65,11 @@ def open_ome(given: Path, found: OmeSet, options: ReaderOptions) -> TiffPagesRea
 class _PlaneMetadata:
     """Says of a frame what its Plane element says."""
 
-    images: Sequence[OmeImage]
+    images: Mapping[int, OmeImage]
 
     def __call__(self, page: FramePage) -> JSONObject:
         c, z, t, p = page.coords
-        image = next(image for image in self.images if image.index == p)
-        plane = image.planes.get((c, z, t))
+        plane = self.images[p].planes.get((c, z, t))
         return {} if plane is None else clean_object({"Plane": plane})
 
 
@@ -83,6 +82,7 @@ class _Planes:
         self._found = found
         self._images = images
         self._files = files
+        self._full = [_full_pages(file) for file in files]
         places = {file.path: number for number, file in enumerate(files)}
         self._places = {reference: places[path] for reference, path in found.files.items()}
         self._used: dict[tuple[int, int], FrameCoords] = {}
@@ -97,7 +97,7 @@ class _Planes:
 
     def _check_promise(self) -> None:
         promised = sum(self._planes_in(image) for image in self._images)
-        held = sum(_full_pages(file) for file in self._files)
+        held = sum(self._full)
         if promised > held:
             what = "file has" if len(self._files) == 1 else "files have"
             cause = f"its metadata promise {promised} images, the {what} {held}"
@@ -110,7 +110,7 @@ class _Planes:
         file, start = self._start_of(self._blocks(image)[0])
         layout = self._files[file].layout(min(start, len(self._files[file]) - 1))
         samples = layout.shape[2] if len(layout.shape) == 3 else 1
-        return image.channel_count(samples, self._found.master)
+        return image.channel_count(samples)
 
     def _blocks(self, image: OmeImage) -> Sequence[TiffData]:
         return image.tiff_data or (TiffData((0, 0, 0), None, None, None, None),)
@@ -121,10 +121,13 @@ class _Planes:
 
     def _pages_of(self, image: OmeImage) -> Iterator[FramePage]:
         channels, found = self._channels(image), 0
+        base = image.base(channels)
         for data in self._blocks(image):
             file, start = self._start_of(data)
-            count = data.count or (1 if data.ifd is not None else self._rest(image))
-            run = image.run(data, channels=channels, count=count, source=self._found.master)
+            # a TiffData without numbers means every page of its file
+            count = data.count or (1 if data.ifd is not None else self._full[file])
+            first = (data.first[0] - base[0], data.first[1] - base[1], data.first[2] - base[2])
+            run = image.run(first, channels=channels, count=count, source=self._found.master)
             for page, (c, z, t) in enumerate(run, start=start):
                 found += 1
                 yield self._page(image, file, page, FrameCoords(c, z, t, image.index))
@@ -133,10 +136,6 @@ class _Planes:
                 f"its metadata promise {self._planes_in(image)} planes and place {found} of them"
             )
             raise CorruptSource(self._found.master, cause)
-
-    def _rest(self, image: OmeImage) -> int:
-        """Return the length of a run that a TiffData without numbers means: the whole image."""
-        return self._planes_in(image)
 
     def _page(self, image: OmeImage, file: int, page: int, coords: FrameCoords) -> FramePage:
         source = self._files[file]

@@ -54,10 +54,13 @@ def missing_places(
 ) -> tuple[int, list[FrameCoords]]:
     """Return how many places of the full grid no frame takes, and the first ``most`` of them.
 
-    The grid runs on every axis from the lowest index present to the highest.
+    The grid runs over channels, slices and timepoints from the lowest index present to the highest, and
+    over the positions that are present: positions are places, of which some may be left out.
     """
     present = {placement.coords for placement in placements}
-    axes = [range(min(axis), max(axis) + 1) for axis in zip(*present, strict=True)]
+    *series, positions = zip(*present, strict=True)
+    axes: list[Sequence[int]] = [range(min(axis), max(axis) + 1) for axis in series]
+    axes.append(sorted(set(positions)))
     count = math.prod(len(axis) for axis in axes) - len(present)
     if not count:
         return 0, []

@@ -5,8 +5,9 @@ What is taken and what is refused:
 - Indices that a name labels stay what they are (``z003`` is slice 3, channels from 1 start at 1); a number
   without label becomes the timepoint, counted from 0, and stays in the frame's metadata.
 - All frames are of one shape and type; otherwise two files are named.
-- Without a configured parser the frames must fill the whole grid of their indices, from the lowest to
-  the highest: a hole is a lost file. Two things allow holes: ``metadata.txt`` lists each file (the
+- Without a configured parser the frames must fill the whole grid of channels, slices and timepoints, from
+  the lowest to the highest, at each position: a hole is a lost file. Positions that are not there are
+  noted. Two things allow holes: ``metadata.txt`` lists each file (the
   microscope left the others out), or its summary plans more and the files are the beginning of it (the
   acquisition was stopped). A configured parser takes what is there. Each is noted, with the number
   expected.
@@ -79,6 +80,7 @@ def open_tif_folder(path: Path, options: ReaderOptions) -> Reader:
         frames, notes = _frames(sources, places)
         _check_alike(sources, frames)
         _check_places(listing, frames)
+        notes += _position_notes(frames)
         expected, promise = _promise(listing, places, frames)
         frames = _selected(listing, frames, options.positions)
         reader = _reader(listing, places, sources, frames, expected, [*notes, *promise])
@@ -188,6 +190,14 @@ def _check_places(listing: Listing, frames: Sequence[_Frame]) -> None:
     if wrong is not None:
         cause = f"its name tells an index that is too large: {placements[wrong].coords}"
         raise UnsupportedFormat(listing.files[frames[wrong].file], cause)
+
+
+def _position_notes(frames: Sequence[_Frame]) -> list[str]:
+    present = {frame.placement.coords.position for frame in frames}
+    between = max(present) - min(present) + 1 - len(present)
+    if not between:
+        return []
+    return [f"{between} positions between {min(present)} and {max(present)} are not there"]
 
 
 def _promise(

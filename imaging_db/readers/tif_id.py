@@ -158,6 +158,9 @@ def stack_metadata(source: TiffSource, told: JSONObject) -> JSONObject:
     labels = source.imagej_labels()
     if any(labels):
         metadata["Labels"] = list(labels)
+    ranges = source.imagej_ranges()
+    if ranges:
+        metadata["Ranges"] = clean_json(ranges)
     return metadata
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from imaging_db.errors import CorruptSource
+from imaging_db.errors import CorruptSource, UnsupportedFormat
 from imaging_db.model import Acquisition, FrameCoords, JSONObject, PageRef, SourceFrame
 from imaging_db.readers.base import ReadLimits
 from imaging_db.readers.tiff_layout import Layout
@@ -175,10 +175,14 @@ def opened_together(paths: Iterable[Path], limits: ReadLimits) -> Iterator[list[
     with ExitStack() as stack:
         keep_open = len(names) <= MOST_OPEN_FILES
         layouts: dict[Any, Layout] = {}
-        yield [
+        files = [
             stack.enter_context(TiffSource(path, limits, keep_open=keep_open, layouts=layouts))
             for path in names
         ]
+        if sum(map(len, files)) > limits.max_frames:
+            cause = f"its files hold more than {limits.max_frames} pages"
+            raise UnsupportedFormat(names[0].parent, cause, hint="see max_frames")
+        yield files
         stack.pop_all()
 
 

@@ -197,6 +197,10 @@ class TiffSource:
         """Return the slice labels of ImageJ's metadata tag, empty where there are none."""
         return self._imagej.labels
 
+    def imagej_ranges(self) -> tuple[float, ...]:
+        """Return the display ranges of ImageJ's metadata tag: minimum, maximum of each channel."""
+        return self._imagej.ranges
+
     def read(self, index: int) -> npt.NDArray[Any]:
         """Return a page's pixels as they are stored; safe to call from many threads at once.
 

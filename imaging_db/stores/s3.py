@@ -8,7 +8,7 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -122,7 +122,7 @@ class S3Store:
     def probe(self, *, write: bool = True) -> None:
         """Check that the bucket can be listed and, with ``write``, that objects can be put."""
         with self._errors():
-            self._client().list_objects_v2(Bucket=self._bucket, MaxKeys=1)
+            self._genuine(self._client().list_objects_v2(Bucket=self._bucket, MaxKeys=1))
             if write:
                 with self._guard:
                     self._known_traits = None
@@ -176,6 +176,7 @@ class S3Store:
         with self._errors(prefix):
             pages = self._client().get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=start):
+                self._genuine(page)
                 for found in page.get("Contents", []):
                     if _is_key(found["Key"]):
                         yield ObjectInfo(found["Key"], found["Size"])
@@ -213,7 +214,9 @@ class S3Store:
         """Send ``upload`` and return its ETag, None where its bytes are there already."""
         for attempt in range(1, _PUT_ATTEMPTS + 1):
             try:
-                return upload.send(self._client(), self._bucket, self.traits(), **condition)
+                etag = upload.send(self._client(), self._bucket, self.traits(), **condition)
+                self._genuine({"ETag": etag} if etag else {})
+                return etag
             except ClientError as error:
                 last = error
             code = error_code(last)
@@ -263,7 +266,9 @@ class S3Store:
     def _head(self, key: str, **options: Any) -> HeadObjectOutputTypeDef | None:
         with self._errors(key):
             try:
-                return self._client().head_object(Bucket=self._bucket, Key=key, **options)
+                head = self._client().head_object(Bucket=self._bucket, Key=key, **options)
+                self._genuine(head)
+                return head
             except ClientError as error:
                 if error_code(error) in MISSING:
                     return None
@@ -293,7 +298,16 @@ class S3Store:
 
     def _body(self, key: str) -> StreamingBody:
         with self._errors(key):
-            return self._client().get_object(Bucket=self._bucket, Key=key)["Body"]
+            answer = self._client().get_object(Bucket=self._bucket, Key=key)
+            self._genuine(answer)
+            return answer["Body"]
+
+    def _genuine(self, answer: Mapping[str, object]) -> None:
+        """Raise where S3 cannot have answered that: the page of a proxy or a hotel is a 200, too."""
+        if "ETag" not in answer and "IsTruncated" not in answer:
+            raise StoreUnavailable(
+                f"{self.address}: the answer does not come from S3", hint="check the endpoint_url"
+            )
 
     def _client(self) -> S3Client:
         client = self._open_client

@@ -22,6 +22,7 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from imaging_db.errors import (
@@ -113,6 +114,10 @@ def mapped(error: Exception, *, address: str, key: str) -> ImagingDBError:
     if isinstance(error, SSLError):
         return StoreDenied(
             f"{address}: TLS: {one_line(error)}", hint="check the endpoint_url or set AWS_CA_BUNDLE"
+        )
+    if isinstance(error, ResponseParserError):
+        return StoreUnavailable(
+            f"{address}: the answer does not come from S3", hint="check the endpoint_url"
         )
     if isinstance(error, (*_NETWORK, HTTPError)):
         return StoreUnavailable(

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -135,6 +136,10 @@ def _raise(error: BaseException) -> Callable[[], object]:
         raise error
 
     return then
+
+
+def _put_same(store: Store, key: str, data: bytes, _number: int) -> bool:
+    return put(store, key, data)
 
 
 class StoreContract:
@@ -419,10 +424,10 @@ class StoreContract:
     def test_one_of_many_puts_the_same(self, store: Store) -> None:
         """Exactly one is told that it was the first."""
         data = b"the same pixels" * 1000
-        for number in range(3):
-            answers = all_at_once(lambda _, key=f"race/{number}": put(store, key, data))
+        for key in ("race/1", "race/2", "race/3"):
+            answers = all_at_once(partial(_put_same, store, key, data))
             assert sorted(map(str, answers)) == ["False"] * (THREADS - 1) + ["True"]
-            assert store.get(f"race/{number}") == data
+            assert store.get(key) == data
 
     def test_one_of_many_wins(self, store: Store) -> None:
         """Different bytes under one key: one stays, the others hear of it, nothing is mixed."""

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from imaging_db.catalog import Catalog
-from imaging_db.errors import ImagingDBError, Interrupted, NothingSelected, RowsFailed, UsageError
+from imaging_db.errors import (
+    ImagingDBError,
+    Interrupted,
+    NothingSelected,
+    ObjectsDamaged,
+    UsageError,
+)
 from imaging_db.model import (
     Acquisition,
     Dataset,
@@ -200,9 +206,9 @@ class _Run:
 def _failed(dataset: Dataset, failures: Sequence[ImagingDBError], total: int) -> ImagingDBError:
     if len(failures) == 1:
         return failures[0]
-    error = RowsFailed(f"{dataset.serial}: {len(failures)} of {total} objects failed", failures)
-    error.exit_code = failures[0].exit_code
-    return error
+    return ObjectsDamaged(
+        f"{dataset.serial}: {len(failures)} of {total} objects are damaged", failures
+    )
 
 
 def _frame_bytes(acquisition: Acquisition) -> int:

@@ -58,11 +58,11 @@ def files_of(source: Path) -> tuple[SourceFile, ...]:
 
 
 def _walk(root: Path) -> Iterator[SourceFile]:
-    inside = root.resolve()
+    inside = Path(os.path.realpath(root))  # which, unlike Path.resolve, survives a circle of links
     for folder, names, leaves in os.walk(root, onerror=_refuse_unreadable):
         for name in (*names, *leaves):
             path = Path(folder, name)
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
                 raise UnsupportedFormat(path, "is a link that leads out of the folder")
         linked = [name for name in names if Path(folder, name).is_symlink()]
         if linked:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,31 @@ def test_the_readme_shows_what_the_demo_prints(demo: Path) -> None:
     assert Desk(demo).run(ROOT / "README.md") >= 8
 
 
-@pytest.mark.parametrize(
-    "name", ["upload-your-data.md", "download-a-selection.md", "write-a-reader.md"]
-)
+@pytest.mark.parametrize("name", ["upload-your-data.md", "download-a-selection.md"])
 def test_how_tos_run_in_the_folder_of_the_demo(name: str, demo_done: Path) -> None:
     assert Desk(demo_done).run(HOW_TO / name) >= 3
+
+
+def test_the_reader_of_the_how_to_works_once_it_is_installed(demo_done: Path) -> None:
+    document = HOW_TO / "write-a-reader.md"
+    installed = demo_done / "numpy_reader"
+    install_without_network(document, installed)
+    assert Desk(demo_done, environment={"PYTHONPATH": str(installed)}).run(document) >= 8
+
+
+def install_without_network(document: Path, folder: Path) -> None:
+    """Write what pip would: the name of the package and its entry points, beside its module."""
+    (text,) = (block.text for block in blocks_of(document) if block.language == "toml")
+    project = tomllib.loads(text)["project"]
+    information = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
+    lines: list[str] = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+    (information / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
 
 def test_the_way_to_postgresql_and_s3(

@@ -109,12 +109,13 @@ class Desk:
 
     ``values`` replaces values in the JSON files that the document writes, by file and key, because no
     test can log in to the server that a document names. ``names`` replaces what is printed by what the
-    document calls it.
+    document calls it. ``environment`` is added to that of its commands.
     """
 
     folder: Path
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     _printed: str | None = None
     _scope: dict[str, Any] = field(default_factory=lambda: {"__name__": "document"})
 
@@ -131,7 +132,7 @@ class Desk:
                 self._run_step(step, where)
         elif block.language == "python":
             self._run_python(block, where)
-        elif block.language == "text" and printed is not None:
+        elif block.language == "text" and printed:
             self._compare(block.lines, printed, where)
         else:
             return False
@@ -153,7 +154,7 @@ class Desk:
         done = subprocess.run(
             [sys.executable, "-m", _MODULES[name], *words],
             cwd=self.folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "100"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "100", **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",

@@ -5,6 +5,7 @@ Nothing is skipped: where no server can be started, the tests fail and say why.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,6 +23,7 @@ PASSWORD = "S3cr3t-XYZ"
 """Password of the role that every test logs in with; no output of any test may hold it."""
 
 ROLE = "lab"
+_PROGRAMS = os.environ.get("IMAGING_DB_TEST_PG_BIN")  # read now: tests run in a clean environment
 
 
 class PostgresServer:
@@ -76,7 +78,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     """A private PostgreSQL server."""
     from tests.support.postgres_process import running  # not every test run needs a server
 
-    with running() as process:
+    with running(_PROGRAMS) as process:
         yield PostgresServer(process)
 
 

@@ -29,8 +29,6 @@ from testing.postgresql import Postgresql
 Account: TypeAlias = tuple[str, int, int] | None
 """Name, uid and gid of the account that the server runs as; None for our own."""
 
-_WANTED = os.environ.get("IMAGING_DB_TEST_PG_BIN")  # read now: tests run in a clean environment
-_PATH = os.environ.get("PATH", "")
 _ACCOUNTS = ("postgres", "nobody", "daemon")
 _SYSTEM = (
     ("/usr/lib/postgresql", "*/bin"),
@@ -110,22 +108,22 @@ class Server(Postgresql):  # type: ignore[misc]
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """Start a server, and at the end stop it and remove its data."""
+def running(wanted: str | None = None) -> Iterator[Server]:
+    """Start a server, and at the end stop it and remove its data; ``wanted`` names the programs."""
     account = _account()
     with TemporaryDirectory(
         prefix="imdb-pg-", dir=_scratch(account), ignore_cleanup_errors=True
     ) as folder:
-        server = _start(Path(folder), account)
+        server = _start(_programs(wanted), Path(folder), account)
         try:
             yield server
         finally:
             server.stop()
 
 
-def _start(folder: Path, account: Account) -> Server:
+def _start(programs: Path, folder: Path, account: Account) -> Server:
     """Start a server; another process may take the port that was free a moment ago."""
-    programs = _reachable(_programs(), folder, account)
+    programs = _reachable(programs, folder, account)
     problem: RuntimeError | None = None
     Server.account = account
     for attempt in range(3):
@@ -181,11 +179,11 @@ def _account() -> Account:
     )
 
 
-def _programs() -> Path:
+def _programs(wanted: str | None) -> Path:
     """Return the folder that holds initdb and postgres."""
-    if _WANTED not in (None, "embedded"):
-        return Path(str(_WANTED))
-    found = [] if _WANTED == "embedded" else _system_programs()
+    if wanted not in (None, "embedded"):
+        return Path(str(wanted))
+    found = [] if wanted == "embedded" else _system_programs()
     wheel = _embedded_programs()
     for folder in (*found, *([wheel] if wheel else [])):
         if all((folder / f"{name}{_SUFFIX}").is_file() for name in ("initdb", "postgres")):
@@ -197,7 +195,7 @@ def _programs() -> Path:
 
 def _system_programs() -> list[Path]:
     """Return the folders of PostgreSQL programs on this system, the newest version first."""
-    on_path = shutil.which("initdb", path=_PATH)
+    on_path = shutil.which("initdb")
     found = [path for root, pattern in _SYSTEM for path in Path(root).glob(pattern)]
     found.sort(
         key=lambda path: [int(n) for n in path.parent.name.split(".") if n.isdigit()], reverse=True

@@ -149,7 +149,7 @@ def _read_url(server: subprocess.Popen[str]) -> tuple[str, threading.Thread]:
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    assert ready.wait(_START_SECONDS), f"{server.args} did not start"
+    assert ready.wait(_START_SECONDS), f"{server.args!r} did not start"
     found = re.search(r"http://127\.0\.0\.1:\d+", "".join(lines))
-    assert found, f"{server.args} did not start: {''.join(lines)}"
+    assert found, f"{server.args!r} did not start: {''.join(lines)}"
     return found.group(), reader

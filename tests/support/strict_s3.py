@@ -58,6 +58,7 @@ class Fault:
     extra: str
     seconds: float
     containing: str
+    page: bytes
 
 
 class StrictS3:
@@ -73,7 +74,7 @@ class StrictS3:
         self.uploads: dict[str, Upload] = {}
         self.requests: list[str] = []
         self.lock = threading.RLock()
-        self._faults: list[Fault] = []
+        self.faults: list[Fault] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
         self._server.s3 = self  # type: ignore[attr-defined]
@@ -108,19 +109,22 @@ class StrictS3:
         extra: str = "",
         seconds: float = 0,
         containing: str = "",
+        page: bytes = b"",
     ) -> None:
         """Plan a fault for the next ``times`` requests of ``method`` whose path has ``containing``.
 
         ``status``: refuse with it. ``reset``: hang up before doing anything. ``lose answer``: do it, then
         hang up. ``truncate``: cut the body of the answer. ``flip``: change a bit of it. ``page``: answer
-        200 with a web page. ``damage``: change a bit of what arrives. ``wait``: be silent for so long.
+        200 with that page. ``damage``: change a bit of what arrives. ``wait``: be silent for so long.
         """
-        self._faults.append(Fault(method, kind, times, status, code, extra, seconds, containing))
+        self.faults.append(
+            Fault(method, kind, times, status, code, extra, seconds, containing, page)
+        )
 
-    def take_fault(self, method: str, path: str) -> Fault | None:
+    def next_fault(self, method: str, path: str) -> Fault | None:
         with self.lock:
             self.requests.append(f"{method} {path}")
-            for fault in self._faults:
+            for fault in self.faults:
                 if fault.method == method and fault.containing in path and fault.times > 0:
                     fault.times -= 1
                     return fault
@@ -134,6 +138,7 @@ class _Refused(Exception):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def _handle(self) -> None:
         self.s3: StrictS3 = self.server.s3  # type: ignore[attr-defined]
@@ -141,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
         self.query = {name: text[0] for name, text in parse_qs(parts.query, True).items()}
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.fault = self.s3.take_fault(self.command, self.path)
+        self.fault = self.s3.next_fault(self.command, self.path)
         kind = self.fault.kind if self.fault else ""
         if self.fault and kind == "wait":
             time.sleep(self.fault.seconds)
@@ -152,8 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._hang_up()
             if self.fault and kind == "status":
                 raise _Refused(self.fault.status, self.fault.code, self.fault.extra)
-            if kind == "page":
-                return self._answer(200, b"<html>welcome to the hotel network</html>")
+            if self.fault and kind == "page":
+                return self._answer(200, self.fault.page)
             with self.s3.lock:
                 status, body, headers = self._act(bucket, key)
         except _Refused as refused:
@@ -163,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._hang_up()
         return self._answer(status, body, headers)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle  # noqa: N815 - names of the library
 
     def _act(self, bucket: str, key: str) -> tuple[int, bytes, dict[str, str]]:
         objects = self.s3.buckets.get(bucket)

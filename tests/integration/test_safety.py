@@ -1,0 +1,288 @@
+"""Nothing leaves its folder, nothing secret is printed, nothing half done is seen."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import imaging_db
+from imaging_db import ImagingDB
+from imaging_db.errors import DatasetNotFound, IntegrityError, UnsafePath
+from imaging_db.model import UploadType, sha256_of_pixels
+from imaging_db.transfer import Outcome
+from tests.support.acquisitions import imagej_stack
+from tests.support.lab import Lab, errors_of
+
+PACKAGE = Path(imaging_db.__file__).parent
+
+
+def test_a_name_in_the_catalog_that_leads_elsewhere_is_refused(
+    small_lab: Lab, tmp_path: Path
+) -> None:
+    imagej_stack(tmp_path / "a.tif")
+    small_lab.upload_one(tmp_path / "a.tif")
+    with sqlite3.connect(small_lab.settings.database.dbname) as connection:
+        connection.execute("UPDATE frames SET file_name = '../../evil.png' WHERE channel_idx = 0")
+    connection.close()
+    with pytest.raises(IntegrityError) as caught:
+        small_lab.download()
+    assert caught.value.exit_code == 6
+    assert not list(tmp_path.rglob("evil.png"))
+
+
+def test_nothing_is_written_through_a_link(small_lab: Lab, tmp_path: Path) -> None:
+    imagej_stack(tmp_path / "a.tif")
+    small_lab.upload_one(tmp_path / "a.tif")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "dest").mkdir()
+    (tmp_path / "dest" / small_lab.serial()).symlink_to(outside)
+    with pytest.raises(UnsafePath, match="is a link"):
+        small_lab.download()
+    assert list(outside.iterdir()) == []
+    precious = tmp_path / "precious"
+    precious.write_text("keep me")
+    folder = tmp_path / "second" / small_lab.serial()
+    folder.mkdir(parents=True)
+    (folder / "im_c000_z000_t000_p000.png").symlink_to(precious)
+    (folder / "im_c000_z000_t001_p000.png.part").symlink_to(precious)
+    small_lab.download(dest="second")
+    assert precious.read_text() == "keep me"
+    assert not (folder / "im_c000_z000_t000_p000.png").is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["link out", "loop", "dangling", "fifo", "case", "linked folder"])
+def test_a_folder_of_files_holds_only_its_own_regular_files(
+    small_lab: Lab, tmp_path: Path, kind: str
+) -> None:
+    source = tmp_path / "raw"
+    source.mkdir()
+    (source / "a.txt").write_text("a")
+    (tmp_path / "outside").mkdir()
+    match kind:
+        case "link out":
+            (source / "b.txt").symlink_to("/etc/hostname")
+        case "loop":
+            (source / "b.txt").symlink_to(source / "b.txt")
+        case "dangling":
+            (source / "b.txt").symlink_to(source / "gone.txt")
+        case "fifo":
+            os.mkfifo(source / "b.txt")
+        case "case":
+            (source / "A.txt").write_text("A")
+        case "linked folder":
+            (source / "b").symlink_to(tmp_path / "outside")
+    lab = small_lab.config(upload_type=UploadType.FILE)
+    (report,) = lab.upload(source)
+    assert report.error is not None
+    assert report.error.exit_code == 4
+    assert lab.keys() == []
+
+
+def test_a_folder_with_strange_names_comes_back(lab: Lab, tmp_path: Path) -> None:
+    names = [
+        "a b",
+        "ü",
+        "u\u0308x",
+        "🔬",
+        "'q'",
+        '"dq"',
+        "-x",
+        "%41",
+        "#",
+        "?",
+        "+",
+        "&",
+        "[a]",
+        "*",
+        "~",
+        "x" * 200,
+    ]
+    source = tmp_path / "raw"
+    source.mkdir()
+    for name in names:
+        (source / name).write_bytes(name.encode())
+    lab = lab.config(upload_type=UploadType.FILE)
+    lab.upload_one(source)
+    folder = lab.download().folder
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {n: n.encode() for n in names}
+
+
+UPLOAD = [sys.executable, "-m", "imaging_db.cli.data_uploader", "--csv"]
+
+
+def race(lab: Lab, csvs: list[Path]) -> list[subprocess.CompletedProcess[str]]:
+    lab.write_files()
+    with ThreadPoolExecutor(len(csvs)) as pool:
+        runs = [
+            pool.submit(
+                subprocess.run, [*UPLOAD, str(path)], cwd=lab.folder, capture_output=True, text=True
+            )
+            for path in csvs
+        ]
+        return [run.result() for run in runs]
+
+
+@pytest.mark.parametrize("different", [False, True])
+def test_racing_uploads_of_one_id_give_one_whole_dataset(
+    lab: Lab, tmp_path: Path, different: bool
+) -> None:
+    stacks, csvs = [], []
+    for number in range(4):
+        stacks.append(imagej_stack(tmp_path / f"{number}.tif", t=4, seed=number * different))
+        csvs.append(lab.csv(tmp_path / f"{number}.tif").rename(tmp_path / f"{number}.csv"))
+    done = race(lab, csvs)
+    codes = sorted(run.returncode for run in done)
+    assert codes[0] == 0, [run.stderr for run in done]
+    assert set(codes) <= ({0, 7, 8} if different else {0, 8}), [run.stderr for run in done]
+    lab.download()
+    found = lab.frames_on_disk()
+    wholes = [
+        {
+            (c, z, t, 0): sha256_of_pixels(stack[t, z, c])
+            for t in range(4)
+            for z in (0, 1)
+            for c in (0, 1)
+        }
+        for stack in stacks
+    ]
+    assert found in wholes, "frames of two sources were mixed"
+    with ImagingDB(lab.settings) as db:
+        assert not db.verify(lab.serial()).failures
+    assert len(lab.keys()) == 16
+
+
+def test_two_downloads_to_one_folder_end_well_or_say_that_it_is_locked(
+    lab: Lab, tmp_path: Path
+) -> None:
+    imagej_stack(tmp_path / "a.tif", t=6)
+    lab.upload_one(tmp_path / "a.tif")
+    lab.write_files()
+    words = ["--id", lab.serial(), "--dest", "dest"]
+    command = [sys.executable, "-m", "imaging_db.cli.data_downloader", *words]
+    with ThreadPoolExecutor(4) as pool:
+        runs = [
+            pool.submit(subprocess.run, command, cwd=lab.folder, capture_output=True, text=True)
+            for _ in range(4)
+        ]
+        codes = {run.result().returncode for run in runs}
+    assert 0 in codes
+    assert codes <= {0, 8}
+    assert len(lab.frames_on_disk()) == 24
+    leftovers = [p.name for p in (tmp_path / "dest" / lab.serial()).iterdir()]
+    assert not [name for name in leftovers if name.endswith((".part", ".lock"))]
+
+
+def test_a_dataset_is_seen_whole_or_not_at_all(small_lab: Lab, tmp_path: Path) -> None:
+    imagej_stack(tmp_path / "a.tif", t=20, z=5)
+    path = small_lab.csv(tmp_path / "a.tif")
+    small_lab.write_files()
+    process = subprocess.Popen([*UPLOAD, str(path)], cwd=small_lab.folder, stdout=subprocess.PIPE)
+    seen = set()
+    while process.poll() is None:
+        try:
+            seen.add(small_lab.download(dest=f"d{len(seen)}", objects=False) and 200)
+        except (
+            DatasetNotFound,
+            imaging_db.errors.ConfigError,
+            imaging_db.errors.CatalogUnavailable,
+        ):
+            seen.add(0)
+    process.communicate()
+    assert process.returncode == 0
+    assert seen <= {0, 200}
+    assert small_lab.download(dest="last").written == 200
+
+
+def test_a_source_that_changes_meanwhile_is_not_published(small_lab: Lab, tmp_path: Path) -> None:
+    imagej_stack(tmp_path / "a.tif")
+
+    class Touching:
+        def start(self, title: str, total: int) -> None:
+            with (tmp_path / "a.tif").open("r+b") as stream:
+                stream.seek(-4, os.SEEK_END)
+                stream.write(b"\xff\xff\xff\xff")
+
+        def advance(self, objects: int, nbr_bytes: int) -> None: ...
+
+        def finish(self) -> None: ...
+
+    (text,) = errors_of(small_lab.upload(tmp_path / "a.tif", progress=Touching()))
+    assert "changed during the upload" in text
+    assert small_lab.serials() == []
+    assert small_lab.upload_one(tmp_path / "a.tif", overwrite=True).outcome in (
+        Outcome.UPLOADED,
+        Outcome.REPLACED,
+    )
+
+
+CANARY = "S3cr3t-XYZ-canary"
+
+
+def test_no_secret_is_printed_whatever_fails(lab: Lab, tmp_path: Path) -> None:
+    imagej_stack(tmp_path / "a.tif")
+    path = lab.csv(tmp_path / "a.tif")
+    login, config = lab.write_files()
+    broken = json.loads(login.read_text()) | {"password": CANARY, "port": 1, "host": "127.0.0.1"}
+    logins = [
+        broken | {"drivername": "postgresql", "username": "ann"},
+        broken | {"drivername": "x"},
+    ]
+    configs = [
+        {"storage": "s3", "storage_access": "b", "endpoint_url": "http://127.0.0.1:1"},
+        {"oops": CANARY[:3]},
+    ]
+    environment = os.environ | {"AWS_ACCESS_KEY_ID": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY}
+    for bad_login in (*logins, None):
+        for bad_config in (*configs, None):
+            if bad_login is None and bad_config is None:
+                continue
+            login.write_text(json.dumps(bad_login)) if bad_login else login.unlink(missing_ok=True)
+            config.write_text(json.dumps(bad_config)) if bad_config else config.unlink(
+                missing_ok=True
+            )
+            if bad_login and bad_config == configs[0]:
+                continue  # the database is asked first; its own case is the one without config
+            for words in ([*UPLOAD, str(path)], [sys.executable, "-m", "imaging_db", "doctor"]):
+                done = subprocess.run(
+                    words, cwd=lab.folder, env=environment, capture_output=True, text=True
+                )
+                assert done.returncode in (2, 5), done.stderr
+                assert CANARY not in done.stdout + done.stderr
+                assert "Traceback" not in done.stderr
+
+
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "system", "popen"}
+FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "yaml"}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix()
+)
+def test_nothing_is_evaluated_unpickled_or_given_to_a_shell(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", None)
+            module = getattr(getattr(node.func, "value", None), "id", None)
+            called = name or (
+                node.func.attr if module == "os" and isinstance(node.func, ast.Attribute) else ""
+            )
+            assert called not in FORBIDDEN_CALLS
+            for keyword in node.keywords:
+                value = getattr(keyword.value, "value", None)
+                assert not (keyword.arg == "shell" and value is True)
+                assert not (keyword.arg == "verify" and value is False)
+                assert not (keyword.arg == "allow_pickle" and value is True)
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", "")}
+            assert not names & FORBIDDEN_IMPORTS
+        suite = path.parent.name == "testing"  # contract suites for pytest, which keeps their asserts
+        assert suite or not isinstance(node, ast.Assert), "gone under python -O"
