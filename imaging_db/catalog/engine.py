@@ -68,7 +68,7 @@ def _postgresql_engine(settings: DatabaseSettings, patience: float) -> Engine:
     engine = create_engine(
         url,
         connect_args={
-            "connect_timeout": _CONNECT_TIMEOUT,
+            "connect_timeout": min(_CONNECT_TIMEOUT, max(2, round(patience))),
             "application_name": "imaging_db",
             "keepalives_idle": 10,
             "keepalives_interval": 5,

@@ -85,9 +85,8 @@ def run(args: argparse.Namespace) -> int:
         output.result_json(report)
     else:
         kept = f", {report.kept} were there already" if report.kept else ""
-        output.result(
-            f"{report.written} objects, {output.size(report.nbr_bytes)}{kept}, verified: {report.folder}"
-        )
+        amount = f"{output.count(report.written, report.noun)}, {output.size(report.nbr_bytes)}"
+        output.result(f"{amount}{kept}, verified: {report.folder}")
     return OK
 
 

@@ -105,13 +105,13 @@ def _error_line(report: UploadReport) -> None:
 
 
 def _amount(report: UploadReport) -> str:
-    parts = [f"{report.nbr_objects} objects, {output.size(report.raw_bytes)}"]
+    parts = [f"{output.count(report.nbr_objects, report.noun)}, {output.size(report.raw_bytes)}"]
     if report.stored_bytes:
         parts.append(f"{output.size(report.stored_bytes)} stored in {report.seconds:.1f} s")
     if report.reused:
         parts.append(f"{report.reused} from an earlier run")
     if report.removed:
-        parts.append(f"{report.removed} old objects removed")
+        parts.append(f"{output.count(report.removed, 'old object')} removed")
     return ", ".join(parts)
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from imaging_db.transfer import VerifyReport
 
 
+COMMANDS = ["imaging-db", "data_uploader", "data_downloader", "query_data"]
+
+
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands of this module."""
     show = commands.add_parser("show", help="what is known of a dataset", allow_abbrev=False)
@@ -42,6 +45,14 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     readers.set_defaults(run=list_readers)
     stores = commands.add_parser("stores", help="where bytes can be kept", allow_abbrev=False)
     stores.set_defaults(run=list_stores)
+    completion = commands.add_parser(
+        "completion",
+        help="print what makes your shell complete options",
+        description='For bash and zsh, put this in your start-up file: eval "$(imaging-db completion bash)"',
+        allow_abbrev=False,
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish", "powershell"))
+    completion.set_defaults(run=print_completion)
     config = commands.add_parser("config", help="the settings in force", allow_abbrev=False)
     actions = config.add_subparsers(metavar="ACTION", required=True)
     _finish(actions.add_parser("show", help="each setting and where it comes from"), show_config)
@@ -132,13 +143,13 @@ def _print_verified(report: VerifyReport, *, quiet: bool) -> None:
         return
     if report.failures:
         output.result(
-            f"{report.serial}: {len(report.failures)} of {report.checked} objects are not as recorded"
+            f"{report.serial}: {len(report.failures)} of {report.checked} {report.noun}s are not as recorded"
         )
         return
     unrecorded = f", {report.unrecorded} without a recorded hash" if report.unrecorded else ""
     size = output.size(report.nbr_bytes)
     output.result(
-        f"{report.serial}: {report.checked} objects, {size}, every hash agrees{unrecorded}"
+        f"{report.serial}: {output.count(report.checked, report.noun)}, {size}, every hash agrees{unrecorded}"
     )
 
 
@@ -156,6 +167,14 @@ def list_stores(args: argparse.Namespace) -> int:
 
     for name in names():
         output.result(name)
+    return OK
+
+
+def print_completion(args: argparse.Namespace) -> int:
+    """Print the code that a shell needs to complete our commands."""
+    from argcomplete.shell_integration import shellcode
+
+    output.result_text(shellcode(COMMANDS, shell=args.shell))
     return OK
 
 

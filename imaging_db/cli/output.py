@@ -22,6 +22,11 @@ def result(text: str = "") -> None:
     print(printable(text))
 
 
+def result_text(text: str) -> None:
+    """Print text of several lines to stdout as it is."""
+    print(text)
+
+
 def result_json(value: Any) -> None:
     """Print a result as JSON to stdout: dataclasses as objects, times as ISO 8601."""
     print(json.dumps(plain(value), indent=2, ensure_ascii=True))
@@ -80,6 +85,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 frame``, ``2 frames``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def size(nbr_bytes: float) -> str:

@@ -68,12 +68,16 @@ def _print(record: dict[str, Any]) -> None:
         return
     output.result(f"  from  {record['source']} ({record['format']})")
     output.result(f"  to    {record['store']} {record['storage_dir']}/")
-    output.result(f"  {record['nbr_objects']} objects, {output.size(record['raw_bytes'])}")
+    noun = "frame" if record["acquisition"] else "file"
+    amount = output.count(record["nbr_objects"], noun)
+    output.result(f"  {amount}, {output.size(record['raw_bytes'])}")
     found = record["acquisition"]
     if found:
         output.result(
-            f"  {found['nbr_channels']} channels, {found['nbr_slices']} slices, "
-            f"{found['nbr_timepoints']} timepoints, {found['nbr_positions']} positions of "
+            f"  {output.count(found['nbr_channels'], 'channel')}, "
+            f"{output.count(found['nbr_slices'], 'slice')}, "
+            f"{output.count(found['nbr_timepoints'], 'timepoint')}, "
+            f"{output.count(found['nbr_positions'], 'position')} of "
             f"{found['width']} x {found['height']} {found['dtype']}"
         )
     for text in record["notes"]:

@@ -9,8 +9,9 @@ that are refused, because a guess could put two frames in one place.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from imaging_db.model import JSONObject
 from imaging_db.readers.filename_parsers import ParsedName, natural_key, stem_of
@@ -30,6 +31,12 @@ _FORMS = tuple(
         # CellVoyager
         r".*_(?P<well>[A-P]\d{2})_T(?P<timepoint>\d+)F(?P<field>\d+)L\d+A\d+"
         r"Z(?P<slice>\d+)C(?P<channel>\d+)",
+        # CellVoyager CQ1
+        r"(?:.*_)?W(?P<well>\d{4})F(?P<field>\d{4})T(?P<timepoint>\d{4})Z(?P<slice>\d{3})"
+        r"C(?P<channel>\d)",
+        # IN Cell Analyzer
+        r"(?P<row>[A-P]) - (?P<column>\d+)\(fld (?P<field>\d+)(?: wv (?P<channel_name>.+?))?"
+        r"(?: time (?P<timepoint>\d+)(?: - \d+ ms)?)?(?: z (?P<slice>\d+))?\)",
         # ArrayScan
         r".*_(?P<well>[A-P]\d{2})f(?P<field>\d+)d(?P<channel>\d+)",
         # ScanR
@@ -64,9 +71,22 @@ _PAIR = re.compile(rf"({_ANY})(\d+)", re.IGNORECASE | re.ASCII)
 _CHAIN = re.compile(rf"(?:(?:{_ANY})\d+)+", re.IGNORECASE | re.ASCII)
 _CHAIN_AT_END = re.compile(rf"(?<![a-zA-Z])(?:(?:{_ANY})\d+){{2,}}$", re.IGNORECASE | re.ASCII)
 _NAMED_WAVELENGTH = re.compile(r"w(\d{1,2})([A-Za-z].*)", re.IGNORECASE | re.ASCII)
-_WELL = re.compile(r"[A-P]\d{1,2}", re.ASCII)
-_SERIES = re.compile(r"series\d+", re.IGNORECASE | re.ASCII)
+_WELL = re.compile(r"[A-P]\d{1,2}", re.IGNORECASE | re.ASCII)
 _FIELD = re.compile(r"f(\d+)", re.IGNORECASE | re.ASCII)
+# What is imaged one after the other, and counted by people: a place rather than a timepoint.
+_THING = re.compile(
+    r"(?:series|well|plate|slide|section|region|roi|sample|embryo|fish|mouse|cell)\d+",
+    re.IGNORECASE | re.ASCII,
+)
+_TILES = (
+    (re.compile(r"r(?:ow)?\d+", re.I | re.A), re.compile(r"c(?:ol(?:umn)?)?\d+", re.I | re.A)),
+    (re.compile(r"x\d+", re.I | re.A), re.compile(r"y\d+", re.I | re.A)),
+)
+_TILE = re.compile(r"r(?:ow)?\d+c(?:ol(?:umn)?)?\d+|x\d+y\d+", re.IGNORECASE | re.ASCII)
+# Channel names that differ in nothing but a number.
+_DYE = re.compile(
+    r"(?:cy|alexa(?:fluor)?|af|atto|dylight|cf|hoechst)\d{1,5}|\d{3}nm", re.IGNORECASE | re.ASCII
+)
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _SEPARATORS = re.compile(r"[_\-\s.,()\[\]=+&#@]+")
 _NUMBER = re.compile(r"\d+", re.ASCII)
@@ -98,10 +118,9 @@ def parse_names(names: Sequence[str]) -> list[ParsedName]:
         if all(found):
             return [_from_form(match) for match in found if match]
     parts = [_Name(stem, _chunks(stem)) for stem in stems]
-    _claim_wells(parts)
+    _claim_places(parts)
     for name in parts:
         _claim_labels(name)
-    _claim_series(parts)
     _claim_channel_names(parts)
     _claim_running_number(parts)
     return [_parsed(name) for name in parts]
@@ -166,37 +185,54 @@ def _drop(parts: Sequence[_Name], column: int) -> None:
         del name.chunks[column]
 
 
-def _claim_wells(parts: Sequence[_Name]) -> None:
-    """Claim a column of wells (``A01`` to ``P24``), and of fields (``f00``) where there are wells.
+def _claim_places(parts: Sequence[_Name]) -> None:
+    """Claim wells and their fields, tiles, and things that are counted, as names of positions."""
+    if _claim(parts, _is_wells):
+        _claim(parts, lambda column: all(_FIELD.fullmatch(chunk) for chunk in column))
+    _claim(parts, lambda column: all(_TILE.fullmatch(chunk) for chunk in column))
+    for row, column in _TILES:
+        columns = _columns(parts)
+        if any(_all(row, chunks) for chunks in columns) and any(_all(column, x) for x in columns):
+            _claim(parts, partial(_all, row))
+            _claim(parts, partial(_all, column))
+    while _claim(parts, partial(_all, _THING)):
+        pass
 
-    ``C01`` alone would be a channel: letters must vary, or be none of the labels.
-    """
+
+def _is_wells(column: Sequence[str]) -> bool:
+    """True for ``A01`` to ``P24``. ``C01`` alone is a channel: letters must vary, or label nothing."""
+    letters = {chunk[0].lower() for chunk in column}
+    told = len(letters) > 1 or (
+        all(len(chunk) == 3 for chunk in column) and not letters & set(_AXIS)
+    )
+    return told and _all(_WELL, column)
+
+
+def _all(form: re.Pattern[str], column: Sequence[str]) -> bool:
+    return all(form.fullmatch(chunk) for chunk in column)
+
+
+def _claim(parts: Sequence[_Name], is_place: Callable[[Sequence[str]], bool]) -> bool:
+    """Claim the first column that is a place; one that never varies tells nothing, and goes."""
     for place, column in enumerate(_columns(parts)):
-        letters = {chunk[0] for chunk in column}
-        padded = all(len(chunk) == 3 for chunk in column)
-        told = len(letters) > 1 or (padded and not {x.lower() for x in letters} & set(_AXIS))
-        if told and all(_WELL.fullmatch(chunk) for chunk in column):
+        if is_place(column):
             for name in parts:
-                name.places.append(name.chunks[place])
-            _drop(parts, place)
-            return _claim_fields(parts)
-    return None
-
-
-def _claim_fields(parts: Sequence[_Name]) -> None:
-    for place, column in enumerate(_columns(parts)):
-        if all(_FIELD.fullmatch(chunk) for chunk in column):
-            for name in parts:
-                name.places.append(name.chunks[place])
-            return _drop(parts, place)
-    return None
+                chunk = name.chunks.pop(place)
+                name.places += [chunk] if len(set(column)) > 1 else []
+            return True
+    return False
 
 
 def _claim_labels(name: _Name) -> None:
-    """Claim ``z003``, ``t01xy02c1``, ``w1DAPI`` and ``time 12``; of a label that comes twice, the last."""
+    """Claim ``z003``, ``t01xy02c1``, ``w1DAPI``, ``time 12``; of a label that comes twice, the last.
+
+    A letter apart from its number (``s_1_t_2``) counts only where there are two.
+    """
     kept: list[str] = []
+    words = ["", *(chunk.lower() for chunk in name.chunks)]
+    spelled = [w in _AXIS and x.isdecimal() for w, x in zip(words, name.chunks, strict=False)]
     for place, chunk in enumerate(name.chunks):
-        word = name.chunks[place - 1].lower() if place else ""
+        word = words[place]
         named = _NAMED_WAVELENGTH.fullmatch(chunk)
         at_end = _CHAIN_AT_END.search(chunk)
         if _CHAIN.fullmatch(chunk):
@@ -206,7 +242,7 @@ def _claim_labels(name: _Name) -> None:
             kept.append(chunk[: at_end.start()])
         elif named:
             name.indices["channel"], name.channel_name = int(named[1]), named[2]
-        elif chunk.isascii() and chunk.isdigit() and len(word) > 2 and word in _AXIS:
+        elif spelled[place] and (len(word) > 2 or sum(spelled) > 1):
             name.indices[_AXIS[word]] = int(chunk)
         else:
             kept.append(chunk)
@@ -218,17 +254,6 @@ def _claim_chain(name: _Name, chain: str) -> None:
         name.indices[_AXIS[label.lower()]] = int(number)
 
 
-def _claim_series(parts: Sequence[_Name]) -> None:
-    """Claim ``Series014`` (Leica), which names an image of a file rather than counting from 0."""
-    for place, column in enumerate(_columns(parts)):
-        if all(_SERIES.fullmatch(chunk) for chunk in column):
-            if len(set(column)) > 1:
-                for name in parts:
-                    name.places.append(name.chunks[place])
-            return _drop(parts, place)
-    return None
-
-
 def _claim_channel_names(parts: Sequence[_Name]) -> None:
     """Claim the one column whose text varies as the channel's name, if there is more to the names.
 
@@ -237,9 +262,9 @@ def _claim_channel_names(parts: Sequence[_Name]) -> None:
     varying = [
         place
         for place, column in enumerate(_columns(parts))
-        if len({_NUMBER.sub("#", chunk) for chunk in column}) > 1
+        if len({_text(chunk) for chunk in column}) > 1
     ]
-    texts = {tuple(_NUMBER.sub("#", chunk) for chunk in name.chunks) for name in parts}
+    texts = {tuple(map(_text, name.chunks)) for name in parts}
     if len(texts) > 1 and len(varying) != 1:
         raise ValueError(f"the names are of {len(texts)} forms, such as {_two_forms(parts)}")
     for place in varying:
@@ -257,8 +282,13 @@ def _claim_channel_names(parts: Sequence[_Name]) -> None:
 def _two_forms(parts: Sequence[_Name]) -> str:
     examples: dict[tuple[str, ...], str] = {}
     for name in parts:
-        examples.setdefault(tuple(_NUMBER.sub("#", chunk) for chunk in name.chunks), name.whole)
+        examples.setdefault(tuple(map(_text, name.chunks)), name.whole)
     return " and ".join(repr(whole) for whole in list(examples.values())[:2])
+
+
+def _text(chunk: str) -> str:
+    """Return a chunk without what its numbers say; the number of a dye is part of its name."""
+    return chunk.lower() if _DYE.fullmatch(chunk) else _NUMBER.sub("#", chunk)
 
 
 def _claim_running_number(parts: Sequence[_Name]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -116,7 +117,8 @@ class Folders:
                 f"{self._shown} does not exist, nor does the folder it would lie in",
                 hint="mount the share or disk, or create the folder",
             )
-        self.root.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            self.root.mkdir()
 
     def _make_one(self, path: Path) -> None:
         """Make ``path``; `FileNotFoundError` where others have just removed its parent or itself."""

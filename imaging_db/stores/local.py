@@ -283,7 +283,8 @@ class LocalStore:
                 f"{self.address} is full ({cause})", hint="free space and rerun", transient=False
             )
         if error.errno in _DENIED:
-            path = error.filename or self._root / what
+            path = Path(error.filename or self._root / what)
+            path = path.parent if is_temporary(path.name) else path
             return StoreDenied(f"{path}: {cause}", hint="change the permissions of the folder")
         if error.errno == errno.ELOOP:
             return UnsafePath(f"{what} in {self.address} is a symbolic link")

@@ -36,7 +36,7 @@ from imaging_db.transfer.metadata_files import (
     write_frames_csv,
 )
 from imaging_db.transfer.pool import pooled, worker_count
-from imaging_db.transfer.report import DownloadReport, Progress, Silent
+from imaging_db.transfer.report import DownloadReport, Progress, Silent, noun_of
 from imaging_db.transfer.store_object import sha256_of_file
 
 Item = TypeVar("Item", StoredFrame, StoredFile)
@@ -189,7 +189,13 @@ class _Run:
             raise _failed(self.dataset, self.failures, self.total)
         seconds = time.monotonic() - started
         return DownloadReport(
-            self.dataset.serial, self.folder.path, self.written, self.kept, self.nbr_bytes, seconds
+            self.dataset.serial,
+            noun_of(self.dataset),
+            self.folder.path,
+            self.written,
+            self.kept,
+            self.nbr_bytes,
+            seconds,
         )
 
     def _took(self, result: tuple[bool, int] | ImagingDBError) -> None:
@@ -207,7 +213,7 @@ def _failed(dataset: Dataset, failures: Sequence[ImagingDBError], total: int) ->
     if len(failures) == 1:
         return failures[0]
     return ObjectsDamaged(
-        f"{dataset.serial}: {len(failures)} of {total} objects are damaged", failures
+        f"{dataset.serial}: {len(failures)} of {total} {noun_of(dataset)}s are damaged", failures
     )
 
 

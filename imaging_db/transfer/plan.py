@@ -42,6 +42,11 @@ class UploadPlan:
     frame_bytes: int
     notes: tuple[str, ...] = ()
 
+    @property
+    def noun(self) -> str:
+        """Return what the dataset's objects are: ``frame`` or ``file``."""
+        return "file" if self.reader is None else "frame"
+
     def open(self) -> Reader:
         """Return the open reader of this plan."""
         return registry.get(self.reader or "").open(self.source, self.options)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from imaging_db.errors import ImagingDBError
+from imaging_db.model import Dataset, UploadType
 
 
 class Outcome(str, Enum):
@@ -22,7 +23,7 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class UploadReport:
-    """One row of an upload. ``nbr_objects`` are frames or files, ``reused`` those of an earlier run.
+    """One row of an upload. ``nbr_objects`` are frames or files (``noun``), ``reused`` of an earlier run.
 
     ``raw_bytes`` counts pixels or file bytes, ``stored_bytes`` what was put; ``removed`` the objects that
     ``--overwrite`` replaced. ``error`` is set where the outcome is failed.
@@ -32,6 +33,7 @@ class UploadReport:
     where: str
     outcome: Outcome
     nbr_objects: int = 0
+    noun: str = "frame"
     reused: int = 0
     removed: int = 0
     raw_bytes: int = 0
@@ -46,6 +48,7 @@ class DownloadReport:
     """One download: where it lies, how many objects were written and how many were there already."""
 
     serial: str
+    noun: str
     folder: Path
     written: int
     kept: int
@@ -61,11 +64,17 @@ class VerifyReport:
     """
 
     serial: str
+    noun: str
     checked: int
     unrecorded: int
     nbr_bytes: int
     seconds: float
     failures: tuple[ImagingDBError, ...] = field(default=())
+
+
+def noun_of(dataset: Dataset) -> str:
+    """Return what a dataset's objects are: ``frame`` or ``file``."""
+    return "frame" if dataset.upload_type is UploadType.FRAMES else "file"
 
 
 class Progress(Protocol):

@@ -69,8 +69,7 @@ class Stream:
             raise
 
     def _so_far(self) -> str:
-        noun = "files" if self.plan.reader is None else "frames"
-        return f"{self.done} of {self.plan.draft.nbr_objects} {noun}"
+        return f"{self.done} of {self.plan.draft.nbr_objects} {self.plan.noun}s"
 
     def _run_frames(self) -> None:
         with self.plan.open() as reader:

@@ -110,6 +110,7 @@ def _report(plan: UploadPlan, outcome: Outcome, started: float) -> UploadReport:
         where=plan.where,
         outcome=outcome,
         nbr_objects=plan.draft.nbr_objects,
+        noun=plan.noun,
         raw_bytes=plan.raw_bytes,
         seconds=time.monotonic() - started,
         notes=plan.notes,

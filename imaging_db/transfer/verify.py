@@ -15,7 +15,7 @@ from imaging_db.stores.base import Store
 from imaging_db.stores.layout import object_key
 from imaging_db.transfer.fetch import damage_told, decode_checked, fetch_file, fetch_frame
 from imaging_db.transfer.pool import pooled, worker_count
-from imaging_db.transfer.report import Progress, Silent, VerifyReport
+from imaging_db.transfer.report import Progress, Silent, VerifyReport, noun_of
 
 Item = TypeVar("Item", StoredFrame, StoredFile)
 
@@ -58,6 +58,7 @@ class Verifier:
             self.progress.finish()
         return VerifyReport(
             dataset.serial,
+            noun_of(dataset),
             checked,
             unrecorded,
             nbr_bytes,

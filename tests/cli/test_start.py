@@ -140,3 +140,9 @@ def test_completion_knows_the_options(tmp_path: Path) -> None:
     }
     run(BIN / "data_uploader", env=environment)
     assert "--overwrite" in (tmp_path / "out").read_text()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_every_shell_gets_its_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert imaging_db_command.main(["completion", shell]) == 0
+    assert "data_uploader" in capsys.readouterr().out

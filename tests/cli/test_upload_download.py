@@ -40,7 +40,7 @@ def test_an_upload_tells_a_line_a_row_and_a_summary(
     assert upload() == 0
     told = capsys.readouterr()
     assert told.err == ""
-    assert told.out.splitlines()[0].startswith(f"uploaded {desk.serial()}: 8 objects, 4.9 kB")
+    assert told.out.splitlines()[0].startswith(f"uploaded {desk.serial()}: 8 frames, 4.9 kB")
     assert told.out.splitlines()[-1] == "1 uploaded"
     assert upload() == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 already there"
@@ -143,7 +143,7 @@ def test_a_selection_comes_back_with_its_metadata(
         16,
         "uint16",
     )
-    assert "2 objects" in capsys.readouterr().out
+    assert "2 frames" in capsys.readouterr().out
     assert data_downloader.main(words) == 0
     assert "2 were there already" in capsys.readouterr().out
 
@@ -232,7 +232,7 @@ def test_show_verify_config_readers_stores_doctor(
         ("show", desk.serial()): "tif_id",
         ("show", desk.serial(), "--frames"): "im_c001_z001_t001_p000.png",
         ("show", desk.serial(), "--json"): '"nbr_slices": 2',
-        ("verify",): "8 objects",
+        ("verify",): "8 frames",
         ("verify", desk.serial(), "--json"): '"checked": 8',
         ("config", "show"): "catalog.sqlite",
         ("config", "show", "--json"): '"origin"',
@@ -343,6 +343,38 @@ def test_the_environment_changes_nothing(desk: Lab, variables: dict[str, str]) -
     desk.csv("größe 🔬.tif")
     done = subprocess.run(COMMAND, env=os.environ | variables, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(
+    os.name == "nt", reason="Windows has no pseudo-terminals in the standard library"
+)
+def test_a_terminal_sees_frames_speed_and_time_left(desk: Lab) -> None:
+    import pty
+
+    tifffile.imwrite(
+        desk.folder / "big.tif", pixels(30, 500, 500), imagej=True, metadata={"axes": "ZYX"}
+    )
+    desk.csv("big.tif")
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        COMMAND,
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(theirs)
+    seen = b""
+    try:
+        while part := os.read(ours, 65536):
+            seen += part
+    except OSError:  # Linux says EIO once the other end is closed
+        pass
+    os.close(ours)
+    process.communicate()
+    assert process.returncode == 0
+    assert b"/30" in seen
+    assert b"MB/s" in seen
+    assert b"0:00:" in seen
 
 
 def test_no_home_and_a_closed_folder_are_told_in_one_line(desk: Lab, tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def lab(catalog: Catalog) -> Catalog:
         "ISP-2018-06-08-15-45-00-0001",
         description="Zebrafish 100% confluent",
         microscope="Leica SP8",
-        acquisition=acquisition(channel_names=("GFP",), metadata={"Objective": 'Plan "Apo" 63x, Öl'}),
+        acquisition=acquisition(
+            channel_names=("GFP",), metadata={"Objective": 'Plan "Apo" 63x, Öl'}
+        ),
     )
     store(
         catalog,

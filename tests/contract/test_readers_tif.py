@@ -156,5 +156,5 @@ def test_one_file_less_is_noticed(shared_data: Path | None, tmp_path: Path) -> N
         folder = tmp_path / name
         shutil.copytree(source / name, folder)
         (folder / files[1].relative_to(source / name)).unlink()
-        with pytest.raises(ReaderError, match="missing|skip"):
+        with pytest.raises(ReaderError, match=r"missing|skip"):
             registry.find(folder).open(folder, ReaderOptions())

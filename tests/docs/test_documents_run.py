@@ -145,6 +145,7 @@ def tried(tmp_path: Path) -> Callable[[str], int]:
         "```console\n$ imaging-db nonsense\n...\n```\n",
         "```console\n$ imaging-db stores\n...\n$ echo $?\n4\n```\n",
         "```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n",
+        "```python\nx = 1\n```\n\n```text\n1\n```\n",
         "```python\nassert False\n```\n",
         "```console\n$ rm -rf /nowhere\n```\n",
     ],

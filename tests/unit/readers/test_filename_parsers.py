@@ -178,6 +178,13 @@ KNOWN = {
     "a_c001_z002_t003.tif": {"channel": 1, "slice": 2, "timepoint": 3},
     "exp001t02xy3c4z05.tif": {"timepoint": 2, "position": 3, "channel": 4, "slice": 5},
     "tubhiswt_C1_TP7.ome.tif": {"channel": 1, "timepoint": 7},
+    "W0001F0002T0003Z004C5.tif": {
+        "timepoint": 3, "slice": 4, "channel": 5, "position_name": "well 0001, field 0002",
+        "metadata": {"well": "0001", "field": "0002"}},
+    "B - 02(fld 1 wv DAPI - DAPI z 3).tif": {
+        "channel_name": "DAPI - DAPI", "slice": 3, "position_name": "row B, column 02, field 1",
+        "metadata": {"row": "B", "column": "02", "field": "1"}},
+    "s_1_t_2_c_3_z_4.tif": {"position": 1, "timepoint": 2, "channel": 3, "slice": 4},
     "embryo time 12 pos 3.tif": {"timepoint": 12, "position": 3},
 }  # fmt: skip
 
@@ -216,6 +223,39 @@ def test_wells_are_positions_and_a_lone_c01_is_a_channel() -> None:
     assert [item.position_name for item in wells] == ["A01 1", "A01 2", "C01 1", "C01 2"]
     assert [item.coords.position for item in wells] == [0, 1, 2, 3]
     assert [name.channel for name in parse_names(["p_C01.tif", "p_C02.tif"])] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("form", "first", "second"),
+    [
+        ("x_{}_z0.tif", "r01_c02", "r02_c02"),
+        ("x_{}_z0.tif", "row1_col2", "row2_col1"),
+        ("x_{}.tif", "x01y02", "x02y02"),
+        ("x_{}.tif", "x001_y001", "x002_y001"),
+        ("mcf-z-stacks-0321_{}_s1_w1.tif", "a01", "b01"),
+        ("leica_{}_z0_ch00.tif", "Series014", "Series015"),
+        ("{}_t003.tif", "cell12", "cell7"),
+    ],
+)
+def test_tiles_wells_and_things_are_positions(form: str, first: str, second: str) -> None:
+    placed = place(parse_names([form.format(first), form.format(second)]))
+    assert [item.coords.position for item in placed] == [0, 1]
+    assert {(c.channel, c.timepoint) for c in (item.coords for item in placed)} in (
+        {(0, 0)},
+        {(1, 0)},
+        {(0, 3)},
+    )
+    names = [str(item.position_name) for item in placed]
+    assert [name.split()[0] for name in names] == [x.split("_")[0] for x in (first, second)]
+
+
+@pytest.mark.parametrize(
+    "dyes", [("Cy3", "Cy5"), ("488nm", "561nm"), ("DAPI", "Cy3"), ("AF488", "AF647")]
+)
+def test_dyes_are_channels_though_only_a_number_differs(dyes: tuple[str, str]) -> None:
+    placed = place(parse_names([f"x_{dye}_{n:03d}.tif" for dye in dyes for n in (1, 2)]))
+    assert [item.channel_name for item in placed] == [dyes[0], dyes[0], dyes[1], dyes[1]]
+    assert [item.coords.timepoint for item in placed] == [0, 1, 0, 1]
 
 
 def test_identifiers_in_names_are_no_numbers() -> None:

@@ -108,7 +108,7 @@ class TestRoot:
     def test_is_not_made_on_a_share_that_is_not_mounted(self, tmp_path: Path) -> None:
         store = LocalStore(tmp_path / "share" / "lab")
         for call in (store.probe, lambda: put(store, "a", b"x"), lambda: store.get("a")):
-            with pytest.raises(StoreDenied, match="share/lab|share.lab"):
+            with pytest.raises(StoreDenied, match=r"share.lab does not exist"):
                 call()
         assert files(tmp_path) == []
 
@@ -216,7 +216,6 @@ FAULTS = [
     (errno.ENOSPC, StoreUnavailable, "is full (No space left on device); free space and rerun"),
     (getattr(errno, "EDQUOT", errno.ENOSPC), StoreUnavailable, "is full ("),
     (errno.EIO, StoreUnavailable, "Input/output error"),
-    (errno.EACCES, StoreDenied, "Permission denied; change the permissions"),
     (errno.EROFS, StoreDenied, "Read-only file system"),
     (errno.EMFILE, StoreUnavailable, "Too many open files"),
     (errno.ENAMETOOLONG, UnsafePath, "cannot be a file name"),
@@ -225,24 +224,21 @@ FAULTS = [
 
 @posix
 class TestFaults:
-    @pytest.mark.parametrize(("code", "kind", "text"), FAULTS, ids=lambda value: str(value)[:30])
     @pytest.mark.parametrize("call", ["open", "write", "fstat", "link"])
+    @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: errno.errorcode[fault[0]])
     def test_of_each_system_call_leave_nothing(
         self,
         root: Path,
         store: LocalStore,
         monkeypatch: pytest.MonkeyPatch,
-        code: int,
-        kind: type[ImagingDBError],
-        text: str,
+        fault: tuple[int, type[ImagingDBError], str],
         call: str,
     ) -> None:
+        code, kind, text = fault
         put(store, "a/before", b"x")
-        if call == "link" and code == errno.EACCES:
-            pytest.xfail("a file system without links may say so; a rename follows")
-        with failing(monkeypatch, call, OSError(code, os.strerror(code))):
-            with pytest.raises(kind) as raised:
-                put(store, "a/new", b"pixels")
+        error = OSError(code, os.strerror(code))
+        with failing(monkeypatch, call, error), pytest.raises(kind) as raised:
+            put(store, "a/new", b"pixels")
         assert text in str(raised.value)
         assert str(root) in str(raised.value)
         assert "\n" not in str(raised.value)
@@ -269,9 +265,10 @@ class TestFaults:
         self, root: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         put(store, "a", b"x")
-        with failing(monkeypatch, "open", OSError(errno.EIO, os.strerror(errno.EIO))):
-            with pytest.raises(StoreUnavailable, match="a: Input/output error"):
-                store.get("a")
+        error = OSError(errno.EIO, os.strerror(errno.EIO))
+        message = pytest.raises(StoreUnavailable, match="a: Input/output error")
+        with failing(monkeypatch, "open", error), message:
+            store.get("a")
 
 
 @contextmanager

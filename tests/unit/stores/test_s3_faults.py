@@ -237,7 +237,7 @@ class TestRefusals:
         )
         for method, call in calls:
             strict_s3.fault(method, "page", times=3, page=page)
-            with pytest.raises(StoreUnavailable, match="not come from S3|answers 500") as raised:
+            with pytest.raises(StoreUnavailable, match=r"not come from S3|answers 500") as raised:
                 call()
             check_message(raised.value, "s3://lab")
             strict_s3.faults.clear()
