@@ -305,10 +305,13 @@ class DatasetView:
         UsageError
             A value that is none of these.
         """
+        from imaging_db.transfer.channels import with_numeric_names
+
         selection = FrameSelection.of(
             channels, slices=slices, timepoints=timepoints, positions=positions
         )
-        return Frames(self._db, self.dataset, selection)
+        catalog, serial = self._db.catalog, self.dataset.serial
+        return Frames(self._db, self.dataset, with_numeric_names(catalog, serial, selection))
 
     def stack(self, **selection: Chosen) -> tuple[npt.NDArray[Any], str]:
         """Return ``(array, dims)`` of a selection; see `Frames.stack`."""

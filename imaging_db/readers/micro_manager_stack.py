@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from imaging_db.readers.tiff_reader import (
     TiffPagesReader,
     empty_acquisition,
     opened_together,
+    without_unused,
 )
 from imaging_db.readers.tiff_source import TiffSource
 
@@ -52,13 +53,10 @@ def open_micro_manager(
             names = {p.coords.position: p.position_name or "" for p in pages}
             kept = chosen_positions(given, names, options.positions)
             pages = [page for page in pages if page.coords.position in kept]
-        pages, kept_files = _without_unused(pages, files)
-        whole = options.positions is None
+        acquisition = stack.acquisition(pages, whole=options.positions is None)
+        pages, kept_files = without_unused(pages, files)
         return TiffPagesReader(
-            kept_files,
-            pages,
-            acquisition=stack.acquisition(pages, whole=whole),
-            metadata_of=_PageMetadata(kept_files),
+            kept_files, pages, acquisition=acquisition, metadata_of=_PageMetadata(kept_files)
         )
 
 
@@ -271,17 +269,6 @@ def _usual_names(named: Iterable[tuple[int, str | None]]) -> dict[int, str | Non
 def _renamed(before: FramePage, after: FramePage) -> bool:
     pairs = ((before.channel_name, after.channel_name), (before.position_name, after.position_name))
     return any(old is not None and old != new for old, new in pairs)
-
-
-def _without_unused(
-    pages: list[FramePage], files: Sequence[TiffSource]
-) -> tuple[list[FramePage], list[TiffSource]]:
-    used = sorted({page.file for page in pages})
-    place: Mapping[int, int] = {old: new for new, old in enumerate(used)}
-    for number, file in enumerate(files):
-        if number not in place:
-            file.close()
-    return [page._replace(file=place[page.file]) for page in pages], [files[n] for n in used]
 
 
 def _at(names: Sequence[Any], index: int) -> str | None:

@@ -19,6 +19,7 @@ from imaging_db.readers.tiff_reader import (
     TiffPagesReader,
     empty_acquisition,
     opened_together,
+    without_unused,
 )
 from imaging_db.readers.tiff_source import TiffSource
 
@@ -42,6 +43,7 @@ def open_ome(given: Path, found: OmeSet, options: ReaderOptions) -> TiffPagesRea
             names = {image.index: image.name or "" for image in images}
             kept = chosen_positions(given, names, options.positions)
             pages = [page for page in pages if page.coords.position in kept]
+        pages, kept_files = without_unused(pages, files)
         first = images[0]
         acquisition = replace(
             empty_acquisition("ome_tiff", metadata=_metadata(given, found)),
@@ -53,7 +55,7 @@ def open_ome(given: Path, found: OmeSet, options: ReaderOptions) -> TiffPagesRea
             notes=(*found.notes, *notes),
         )
         return TiffPagesReader(
-            files,
+            kept_files,
             pages,
             acquisition=acquisition,
             metadata_of=_PlaneMetadata({image.index: image for image in images}),

@@ -186,6 +186,18 @@ def opened_together(paths: Iterable[Path], limits: ReadLimits) -> Iterator[list[
         stack.pop_all()
 
 
+def without_unused(
+    pages: Sequence[FramePage], files: Sequence[TiffSource]
+) -> tuple[list[FramePage], list[TiffSource]]:
+    """Return pages and files without the files that no page is of; those are closed."""
+    used = sorted({page.file for page in pages})
+    place = {old: new for new, old in enumerate(used)}
+    for number, file in enumerate(files):
+        if number not in place:
+            file.close()
+    return [page._replace(file=place[page.file]) for page in pages], [files[n] for n in used]
+
+
 def _only(values: Iterable[Any]) -> Any:
     """Return the value that all share, None where they differ."""
     found = set(values)

@@ -27,6 +27,7 @@ from imaging_db.model import (
     UploadType,
 )
 from imaging_db.stores.base import Store
+from imaging_db.transfer.channels import with_numeric_names
 from imaging_db.transfer.fetch import damage_told, decode_checked, fetch_file, fetch_frame
 from imaging_db.transfer.folder import DownloadFolder
 from imaging_db.transfer.metadata_files import (
@@ -83,6 +84,7 @@ class Downloader:
                 )
             with folder.locked():
                 return self._download_files(dataset, folder, objects=objects)
+        selection = with_numeric_names(self.catalog, dataset.serial, selection)
         total = self.catalog.count_frames(dataset.serial, selection)
         if not total:
             raise NothingSelected(

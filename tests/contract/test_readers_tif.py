@@ -1,4 +1,7 @@
-"""Real files, page by page: pixels, indices and names are those that are known of them."""
+"""The readers' contract for ``ndtiff``, ``tif_folder`` and ``tif_id``, and real files page by page.
+
+Pixels, indices and names of each page are compared with what is known of it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import tifffile
 
 from imaging_db.errors import ReaderError
 from imaging_db.model import FrameCoords, SourceFrame, sha256_of_pixels
 from imaging_db.readers import registry
-from imaging_db.readers.base import Reader, ReaderOptions
+from imaging_db.readers.base import Reader, ReaderOptions, ReaderSpec
+from imaging_db.testing.reader_contract import ReaderContract
+from tests.support.acquisitions import imagej_stack, pixels, tif_folder
 from tests.support.corpus import DATA, truth
+from tests.support.ndtiff import write_ndtiff
 
 FORMATS = {"ndtiff_": "ndtiff", "imagej_": "tif_id", "float32_": "tif_id", "bigtiff_r": "tif_id"}
 FOLDERS = {
@@ -158,3 +165,89 @@ def test_one_file_less_is_noticed(shared_data: Path | None, tmp_path: Path) -> N
         (folder / files[1].relative_to(source / name)).unlink()
         with pytest.raises(ReaderError, match=r"missing|skip"):
             registry.find(folder).open(folder, ReaderOptions())
+
+
+def colour_pages(path: Path) -> Path:
+    data = pixels(3, 12, 10, 3, dtype="uint8")
+    tifffile.imwrite(path, data, photometric="rgb", metadata=None, compression="lzw")
+    return path
+
+
+def signed_tiles(path: Path) -> Path:
+    data = pixels(2, 50, 70, dtype="int16")
+    options = {"tile": (16, 32), "compression": "zlib", "predictor": True, "byteorder": ">"}
+    tifffile.imwrite(path, data, bigtiff=True, metadata={"axes": "TYX"}, **options)
+    return path
+
+
+def hyperstack(path: Path) -> Path:
+    imagej_stack(path)
+    return path
+
+
+class TestTifId(ReaderContract):
+    @pytest.fixture
+    def spec(self) -> ReaderSpec:
+        return registry.get("tif_id")
+
+    @pytest.fixture(params=["hyperstack", "colours", "tiles", "zcyx.tiff", "zcyx_slice10.tiff"])
+    def source(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        makers = {"hyperstack": hyperstack, "colours": colour_pages, "tiles": signed_tiles}
+        if request.param in makers:
+            return makers[request.param](tmp_path / f"{request.param}.tif")
+        return DATA / "imagej_hyperstacks" / str(request.param)
+
+
+class TestTifFolder(ReaderContract):
+    @pytest.fixture
+    def spec(self) -> ReaderSpec:
+        return registry.get("tif_folder")
+
+    @pytest.fixture(
+        params=["named", "stacks", "naming_trap_timeseries", "mm20alpha_separate_images"]
+    )
+    def source(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        if request.param == "named":
+            tif_folder(tmp_path / "named")
+            return tmp_path / "named"
+        if request.param == "stacks":
+            for position in (0, 1):
+                (tmp_path / f"Pos{position}").mkdir()
+                imagej_stack(tmp_path / f"Pos{position}" / "cells.tif", seed=position)
+            return tmp_path
+        return DATA / str(request.param)
+
+
+class TestTifFolderWithParser(ReaderContract):
+    @pytest.fixture
+    def spec(self) -> ReaderSpec:
+        return registry.get("tif_folder")
+
+    @pytest.fixture
+    def options(self) -> ReaderOptions:
+        return ReaderOptions(positions=(0,), filename_parser="parse_sms_name")
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        tif_folder(tmp_path / "named")
+        return tmp_path / "named"
+
+
+class TestNDTiff(ReaderContract):
+    @pytest.fixture
+    def spec(self) -> ReaderSpec:
+        return registry.get("ndtiff")
+
+    @pytest.fixture(params=["ndtiff_v3_12bit_mda", "one stack", "pyramid", "without index"])
+    def source(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        real = DATA / "ndtiff_v3_12bit_mda"
+        if request.param == "one stack":
+            return next(real.glob("*.tif"))
+        if request.param == "pyramid":
+            tiles = [({"row": r, "column": c}, pixels(6, 8)) for r in (0, 1) for c in (0, 1)]
+            write_ndtiff(tmp_path / "Full resolution", tiles, version=2, per_file=3)
+            return tmp_path
+        if request.param == "without index":
+            shutil.copy(next(real.glob("*.tif")), tmp_path)
+            return tmp_path
+        return real

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -48,7 +49,18 @@ def test_the_reader_of_the_how_to_works_once_it_is_installed(demo_done: Path) ->
     document = HOW_TO / "write-a-reader.md"
     installed = demo_done / "numpy_reader"
     install_without_network(document, installed)
-    assert Desk(demo_done, environment={"PYTHONPATH": str(installed)}).run(document) >= 8
+    found = {"PYTHONPATH": str(installed)}
+    assert Desk(demo_done, environment=found).run(document) >= 8
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
+    done = subprocess.run(
+        [*command, "--rootdir", str(installed), "-c", os.devnull, str(installed)],
+        cwd=installed,
+        env={**os.environ, **found},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
 
 
 def install_without_network(document: Path, folder: Path) -> None:

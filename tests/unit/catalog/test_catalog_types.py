@@ -152,7 +152,7 @@ def test_clean_json_is_written_as_it_is() -> None:
         ({"x": "\ud83d"}, {"x": "\ufffd"}),
         ({"x": np.int64(3)}, {"x": 3}),
         ({"x": np.arange(3)}, {"x": [0, 1, 2]}),
-        ({"x": {1, 1}}, {"x": [1]}),
+        ({"x": {1}}, {"x": [1]}),
         ({"x": (1, 2)}, {"x": [1, 2]}),
         ({"x": b"abc"}, {"x": "abc"}),
         ({"x": PurePosixPath("/a/b")}, {"x": "/a/b"}),
