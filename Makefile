@@ -9,7 +9,7 @@ endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage clean
+.PHONY: help demo test lint coverage torture clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,3 +43,6 @@ lint: $(VENV)/installed-test  ## check style, types, layers and lockstep
 
 clean:  ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) demo build *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+
+torture: $(VENV)/installed-test  ## slow proofs: a 4 GB file in bounded memory
+	IMAGING_DB_TEST_PAGES=500 $(BIN)/python -m pytest tests/integration/test_memory.py

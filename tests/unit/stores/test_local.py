@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -224,7 +225,7 @@ FAULTS = [
 
 @posix
 class TestFaults:
-    @pytest.mark.parametrize("call", ["open", "write", "fstat", "link"])
+    @pytest.mark.parametrize("call", ["open", "write", "fstat", "close", "link"])
     @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: errno.errorcode[fault[0]])
     def test_of_each_system_call_leave_nothing(
         self,
@@ -273,9 +274,12 @@ class TestFaults:
 
 @contextmanager
 def failing(monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException) -> Iterator[None]:
-    """Let a system call fail as long as the block runs."""
+    """Let a system call fail as long as the block runs; a failing close closes nevertheless."""
+    close = os.close
 
-    def fail(*_: object, **__: object) -> None:
+    def fail(*arguments: Any, **_: object) -> None:
+        if call == "close":
+            close(*arguments)
         raise error
 
     with monkeypatch.context() as patch:

@@ -1,0 +1,102 @@
+"""The notebooks run from top to bottom on the demo, and are kept without outputs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from imaging_db.cli.demo import unpack
+from tests.support.documents import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with notebooks beside a demo, as after `make demo`."""
+    unpack(tmp_path / "demo")
+    command = [sys.executable, "-m", "imaging_db.cli.data_uploader", "--csv", "files_for_upload.csv"]
+    subprocess.run(command, cwd=tmp_path / "demo", check=True, capture_output=True)
+    (tmp_path / "notebooks").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def jupyter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Folders of its own for Jupyter, with short paths: the names of sockets are limited."""
+    folder = tempfile.mkdtemp(prefix="imdb-nb-")
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(Path(folder, name[:9].lower())))
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_on_the_demo(path: Path, project: Path, jupyter: None) -> None:
+    book = run(path, project / "notebooks")
+    outputs = [output for cell in book.cells for output in cell.get("outputs", ())]
+    assert outputs
+    assert [output for output in outputs if output.output_type == "error"] == []
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+
+
+def test_the_first_notebook_finds_what_the_demo_uploaded(project: Path, jupyter: None) -> None:
+    told = texts(run(ROOT / "notebooks" / "01_query.ipynb", project / "notebooks"))
+    assert "['DEMO-2016-02-11-09-00-16-0001', 'DEMO-2016-02-11-09-00-16-0002']" in told
+    assert "(16, (64, 64, 2, 2, 2), 'XYZTP')" in told
+
+
+def test_the_second_notebook_shows_a_picture(project: Path, jupyter: None) -> None:
+    book = run(ROOT / "notebooks" / "02_stack.ipynb", project / "notebooks")
+    told = texts(book)
+    assert "({'X': 64, 'Y': 64, 'Z': 2, 'C': 2, 'T': 2, 'P': 4}, dtype('uint16'))" in told
+    shown = [o for cell in book.cells for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})]
+    assert len(shown) == 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
+    book = nbformat.read(path, as_version=4)
+    nbformat.validate(book)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert code
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+
+
+def test_both_notebooks_are_there() -> None:
+    assert [path.name for path in NOTEBOOKS] == ["01_query.ipynb", "02_stack.ipynb"]
+
+
+def run(path: Path, folder: Path) -> Any:
+    """Return a notebook after all its cells were run in ``folder``."""
+    from nbclient import NotebookClient
+    from traitlets.config import Config
+
+    book = nbformat.read(path, as_version=4)
+    config = Config()
+    if os.name != "nt":  # sockets in a folder: no port that another process may take first
+        config.KernelManager.transport = "ipc"
+    client = NotebookClient(
+        book,
+        timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        config=config,
+    )
+    return client.execute()
+
+
+def texts(book: Any) -> list[str]:
+    """What the cells of a notebook returned, as text."""
+    outputs = [output for cell in book.cells for output in cell.get("outputs", ())]
+    return [output.data["text/plain"] for output in outputs if "data" in output]
