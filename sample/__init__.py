@@ -1,0 +1,1 @@
+"""A real acquisition, for the demo; see SOURCE.md and LICENSE.txt."""

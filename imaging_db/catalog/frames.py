@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import Connection, func, null, select, tuple_
 
 from imaging_db.catalog import selections
 from imaging_db.catalog.datasets import AnyRow, AnySelect, as_object
@@ -122,10 +122,18 @@ def count_frames(connection: Connection, dataset_id: int, selection: FrameSelect
 
 
 def channels(connection: Connection, dataset_id: int) -> list[tuple[int, str | None]]:
-    """Return index and name of every channel that is present, by index."""
-    pair = (FrameRow.channel_idx, FrameRow.channel_name)
-    rows = connection.execute(_of_dataset(select(*pair), dataset_id).distinct().order_by(*pair))
-    return [(index, name) for index, name in rows]
+    """Return index and name of every channel that is present, by index.
+
+    Steps from channel to channel along the index, rather than over every frame.
+    """
+    step = _of_dataset(select(FrameRow.channel_idx, FrameRow.channel_name), dataset_id)
+    step = step.order_by(*_ORDER).limit(1)
+    found: list[tuple[int, str | None]] = []
+    row = connection.execute(step).one_or_none()
+    while row is not None:
+        found.append((row[0], row[1]))
+        row = connection.execute(step.where(FrameRow.channel_idx > row[0])).one_or_none()
+    return found
 
 
 def frames_page(
@@ -144,15 +152,13 @@ def frames_page(
         The dataset was deleted or replaced since its first page was read.
     """
     check_still_there(connection, dataset)
-    columns = [getattr(FrameRow, name) for name in _FRAME_COLUMNS]
-    if not with_metadata:
-        columns.remove(FrameRow.metadata_json)
-    statement = _of_dataset(select(*columns, *_SHARED), dataset.id)
+    metadata = FrameRow.metadata_json if with_metadata else null()
+    statement = _of_dataset(select(*_ORDER, metadata, *_READ, *_SHARED), dataset.id)
     statement = statement.where(*selections.conditions(selection))
     if after is not None:
         statement = statement.where(tuple_(*_ORDER) > tuple_(*after, types=_ORDER_TYPES))
     rows = connection.execute(statement.order_by(*_ORDER).limit(PAGE))
-    return [_to_frame(row, with_metadata=with_metadata) for row in rows]
+    return [_to_frame(*row) for row in rows]
 
 
 def files_page(
@@ -184,11 +190,20 @@ def check_still_there(connection: Connection, dataset: AnyRow) -> None:
 
 
 _ORDER_TYPES = [column.type for column in _ORDER]
-_SHARED = (
-    AcquisitionRow.im_width,
-    AcquisitionRow.im_height,
-    AcquisitionRow.im_colors,
-    AcquisitionRow.dtype.label("shared_dtype"),
+_READ = (
+    FrameRow.channel_name,
+    FrameRow.file_name,
+    FrameRow.sha256,
+    FrameRow.object_sha256,
+    FrameRow.object_size,
+    FrameRow.codec,
+    FrameRow.position_name,
+)
+_SHARED = (  # what is NULL in a frame is its dataset's
+    func.coalesce(FrameRow.width, AcquisitionRow.im_width),
+    func.coalesce(FrameRow.height, AcquisitionRow.im_height),
+    func.coalesce(FrameRow.colors, AcquisitionRow.im_colors),
+    func.coalesce(FrameRow.dtype, AcquisitionRow.dtype),
 )
 
 
@@ -199,21 +214,39 @@ def _of_dataset(statement: AnySelect, dataset_id: int) -> AnySelect:
     return joined.where(AcquisitionRow.dataset_id == dataset_id)
 
 
-def _to_frame(row: AnyRow, *, with_metadata: bool) -> StoredFrame:
+def _to_frame(
+    c: int,
+    z: int,
+    t: int,
+    p: int,
+    metadata: Any,
+    channel_name: str | None,
+    file_name: str,
+    sha256: str | None,
+    object_sha256: str | None,
+    object_size: int | None,
+    codec: str | None,
+    position_name: str | None,
+    width: int | None,
+    height: int | None,
+    colors: int | None,
+    dtype: str | None,
+) -> StoredFrame:
+    """Return a frame from the values of `_ORDER`, its metadata, `_READ` and `_SHARED`."""
     return StoredFrame(
-        coords=FrameCoords(row.channel_idx, row.slice_idx, row.time_idx, row.pos_idx),
-        file_name=row.file_name,
-        sha256=row.sha256,
-        object_sha256=row.object_sha256,
-        object_size=row.object_size,
-        codec=row.codec,
-        width=row.im_width if row.width is None else row.width,
-        height=row.im_height if row.height is None else row.height,
-        colors=row.im_colors if row.colors is None else row.colors,
-        dtype=row.shared_dtype if row.dtype is None else row.dtype,
-        channel_name=row.channel_name,
-        position_name=row.position_name,
-        metadata=as_object(row.metadata_json) if with_metadata else {},
+        coords=FrameCoords(c, z, t, p),
+        file_name=file_name,
+        sha256=sha256,
+        object_sha256=object_sha256,
+        object_size=object_size,
+        codec=codec,
+        width=width,
+        height=height,
+        colors=colors,
+        dtype=dtype,
+        channel_name=channel_name,
+        position_name=position_name,
+        metadata=as_object(metadata),
     )
 
 

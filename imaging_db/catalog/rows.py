@@ -7,12 +7,13 @@ which says how a Python value is kept.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import JSON, Connection, Dialect, Table, insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.types import TypeEngine
 
 from imaging_db.catalog.tables import Base
 
@@ -103,14 +104,23 @@ def _driver_error(connection: Connection) -> type[Exception]:
 def _plain(
     connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> Iterator[tuple[Any, ...]]:
-    processors = [_processor(connection, table, name) for name in columns]
-    for row in rows:
-        yield tuple(
-            value if process is None else process(value)
-            for process, value in zip(processors, row, strict=True)
-        )
+    """Yield the rows as the driver takes them; made column by column, which is several times as fast."""
+    values = zip(*rows, strict=True)
+    kinds = [table.c[name].type for name in columns]
+    return zip(
+        *(
+            _column(kind, connection.dialect, part)
+            for kind, part in zip(kinds, values, strict=False)
+        ),
+        strict=True,
+    )
 
 
-def _processor(connection: Connection, table: Table, column: str) -> Callable[[Any], Any] | None:
-    kind = table.c[column].type.dialect_impl(connection.dialect)
-    return kind.bind_processor(connection.dialect)
+def _column(kind: TypeEngine[Any], dialect: Dialect, values: Sequence[Any]) -> Sequence[Any]:
+    process = kind.dialect_impl(dialect).bind_processor(dialect)
+    if process is None:
+        return values
+    if isinstance(kind, JSON):
+        return list(map(process, values))
+    known = {value: process(value) for value in set(values)}  # most columns repeat few values
+    return list(map(known.__getitem__, values))

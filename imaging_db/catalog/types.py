@@ -36,7 +36,7 @@ class Whole(TypeDecorator[int]):
         """Return a plain int; OverflowError beyond 32 bits, which SQLite alone would accept."""
         if value is None:
             return None
-        number = operator.index(value)
+        number = int(operator.index(value))  # a bool stays one without int
         if not -LARGEST_INTEGER - 1 <= number <= LARGEST_INTEGER:
             raise OverflowError(f"{number} does not fit into a column of 32 bits")
         return number
@@ -50,7 +50,7 @@ class BigWhole(TypeDecorator[int]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> int | None:
         """Return a plain int."""
-        return None if value is None else operator.index(value)
+        return None if value is None else int(operator.index(value))
 
 
 class Real(TypeDecorator[float]):

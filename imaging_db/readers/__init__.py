@@ -1,0 +1,1 @@
+"""Formats: what a microscope wrote, as frames."""

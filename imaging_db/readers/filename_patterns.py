@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from imaging_db.model import JSONObject
-from imaging_db.readers.filename_parsers import ParsedName, natural_key, stem_of
+from imaging_db.readers.filename_parsers import ParsedName, stem_of
 
 # Each group is an axis of `ParsedName` or a part of the position's name (well, row, column, field).
 _FORMS = tuple(
@@ -137,15 +137,15 @@ def parse_folder_names(names: Sequence[str]) -> list[ParsedName]:
     axes = [set(name.indices) for name in parts]
     if axes and all(len(axis) == 1 and axis == axes[0] for axis in axes):
         told = [_parsed(name) for name in parts]
-        if len(set(told_key(item) for item in told)) == len(told):
+        if len(set(_told_key(item) for item in told)) == len(told):
             return [_named_after_folder(item, name) for item, name in zip(told, names, strict=True)]
     if len(names) == 1:
         return [ParsedName()]
     return [ParsedName(position_name=name) for name in names]
 
 
-def told_key(parsed: ParsedName) -> tuple[int | str | None, ...]:
-    """Return all that a parsed name tells about the place of its frame, for comparison."""
+def _told_key(parsed: ParsedName) -> tuple[int | str | None, ...]:
+    """Return all that a parsed name tells of the place of its frame, for comparison."""
     return (
         *(getattr(parsed, axis) for axis in _INDICES),
         parsed.channel_name,
@@ -330,6 +330,3 @@ def _parsed(name: _Name) -> ParsedName:
         running=name.running,
         metadata={} if name.running is None else {"number": name.running},
     )
-
-
-__all__ = ["natural_key", "parse_folder_names", "parse_names", "told_key"]

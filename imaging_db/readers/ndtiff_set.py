@@ -79,6 +79,13 @@ def open_set(path: Path, limits: ReadLimits) -> NDTiffSet:
     UnsupportedFormat
         No NDTiff dataset, or one of version 1.
     """
+    try:
+        return _open_set(path, limits)
+    except OSError as error:
+        raise CorruptSource(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _open_set(path: Path, limits: ReadLimits) -> NDTiffSet:
     if path.is_dir():
         folder, only = _folder_of(path), None
     else:

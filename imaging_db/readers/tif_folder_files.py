@@ -50,6 +50,13 @@ def list_folder(root: Path, *, max_metadata_bytes: int) -> Listing:
     """
     if not root.is_dir():
         raise UnsupportedFormat(root, "is not a folder", hint="use 'tif_id' for one file")
+    try:
+        return _list(root, max_metadata_bytes)
+    except OSError as error:
+        raise CorruptSource(root, f"cannot be read: {error.strerror or error}") from error
+
+
+def _list(root: Path, max_metadata_bytes: int) -> Listing:
     paths = list(_folders(root))
     if not paths:
         raise UnsupportedFormat(root, "holds no TIFF file, nor does a folder in it")
@@ -89,6 +96,7 @@ def _folders(root: Path) -> Iterator[Path]:
     for item in subfolders(root):
         if tif_names(item):
             _refuse_link(item, root)
+            _refuse_name(item)
             yield item
 
 
@@ -103,6 +111,7 @@ def _files(folder: Path, root: Path) -> tuple[tuple[Path, ...], list[str]]:
     for item in sorted(folder.iterdir(), key=lambda item: natural_key(item.name)):
         if _is_tif(item):
             _refuse_link(item, root)
+            _refuse_name(item)
             files.append(item)
         elif item.name != FILE_NAME:
             ignored.append(item.name)
@@ -112,6 +121,16 @@ def _files(folder: Path, root: Path) -> tuple[tuple[Path, ...], list[str]]:
 def _refuse_link(path: Path, root: Path) -> None:
     if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
         raise UnsupportedFormat(path, "is a link that leads out of its folder")
+
+
+def _refuse_name(path: Path) -> None:
+    """Refuse bytes that are no text: channels and positions are named after files and folders."""
+    try:
+        path.name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UnsupportedFormat(
+            path.parent, f"holds a name that is no text: {path.name!r}"
+        ) from error
 
 
 def _refuse_empty(files: Sequence[Path]) -> None:

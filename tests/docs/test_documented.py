@@ -56,7 +56,9 @@ def keys_of(text: str) -> list[str]:
 # --- commands and options
 
 
-def commands(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+def commands(
+    parser: argparse.ArgumentParser, name: str
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Every command that does something, with its full name."""
     below = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     if not below:
@@ -135,14 +137,18 @@ def test_every_key_of_config_and_login_is_documented() -> None:
 def test_limits_are_documented_as_they_are() -> None:
     from imaging_db.readers.base import ReadLimits
 
-    defaults = {row[0].strip("`"): row[1] for row in first_table(section(README, "Config and login"))}
+    defaults = {
+        row[0].strip("`"): row[1] for row in first_table(section(README, "Config and login"))
+    }
     limits = ReadLimits()
     assert int(defaults["max_frame_bytes"]) == limits.max_frame_bytes
     assert int(defaults["max_frames"]) == limits.max_frames
 
 
 def test_every_environment_variable_is_documented() -> None:
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "imaging_db").rglob("*.py"))
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "imaging_db").rglob("*.py")
+    )
     used = set(re.findall(r"\bIMAGING_DB_[A-Z_]+\b", source))
     assert used == set(re.findall(r"`(IMAGING_DB_[A-Z_]+)`", section(README, "Config and login")))
 
@@ -194,7 +200,9 @@ def test_the_readme_opens_with_what_to_do() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
-    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(
+        r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith(("https://", "http://", "mailto:")):
             continue
@@ -219,16 +227,24 @@ def test_every_decision_is_listed() -> None:
     for name in listed:
         text = (folder / name).read_text(encoding="utf-8")
         assert text.startswith(f"# {name[:4]}: ")
-        assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+        assert re.findall(r"^## (.*)$", text, re.MULTILINE) == [
+            "Context",
+            "Decision",
+            "Consequences",
+        ]
 
 
 def test_the_glossary_names_classes_and_tables_that_exist() -> None:
     from imaging_db.catalog.tables import Base
 
-    rows = first_table(section((ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), "Glossary"))
+    rows = first_table(
+        section((ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), "Glossary")
+    )
     columns = {column.name for table in Base.metadata.sorted_tables for column in table.columns}
     tables = {table.name: {c.name for c in table.columns} for table in Base.metadata.sorted_tables}
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "imaging_db").rglob("*.py"))
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "imaging_db").rglob("*.py")
+    )
     for row in rows:
         for name in re.findall(r"`(\w+)[.\w]*`", row[3]):
             assert re.search(rf"^(class|def) {name}\b", source, re.MULTILINE), (row[0], name)

@@ -31,7 +31,13 @@ def demo(tmp_path: Path) -> Path:
 @pytest.fixture
 def demo_done(demo: Path) -> Path:
     """The folder of the demo with its datasets uploaded."""
-    command = [sys.executable, "-m", "imaging_db.cli.data_uploader", "--csv", "files_for_upload.csv"]
+    command = [
+        sys.executable,
+        "-m",
+        "imaging_db.cli.data_uploader",
+        "--csv",
+        "files_for_upload.csv",
+    ]
     subprocess.run(command, cwd=demo, check=True, capture_output=True)
     return demo
 

@@ -24,7 +24,13 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 def project(tmp_path: Path) -> Path:
     """A folder with notebooks beside a demo, as after `make demo`."""
     unpack(tmp_path / "demo")
-    command = [sys.executable, "-m", "imaging_db.cli.data_uploader", "--csv", "files_for_upload.csv"]
+    command = [
+        sys.executable,
+        "-m",
+        "imaging_db.cli.data_uploader",
+        "--csv",
+        "files_for_upload.csv",
+    ]
     subprocess.run(command, cwd=tmp_path / "demo", check=True, capture_output=True)
     (tmp_path / "notebooks").mkdir()
     return tmp_path
@@ -60,7 +66,12 @@ def test_the_second_notebook_shows_a_picture(project: Path, jupyter: None) -> No
     book = run(ROOT / "notebooks" / "02_stack.ipynb", project / "notebooks")
     told = texts(book)
     assert "({'X': 64, 'Y': 64, 'Z': 2, 'C': 2, 'T': 2, 'P': 4}, dtype('uint16'))" in told
-    shown = [o for cell in book.cells for o in cell.get("outputs", ()) if "image/png" in o.get("data", {})]
+    shown = [
+        o
+        for cell in book.cells
+        for o in cell.get("outputs", ())
+        if "image/png" in o.get("data", {})
+    ]
     assert len(shown) == 1
 
 

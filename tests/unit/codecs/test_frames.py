@@ -16,7 +16,21 @@ from imaging_db.codecs import codec_for, decode_frame, encode_frame
 from imaging_db.errors import IntegrityError, UsageError
 from imaging_db.model import sha256_of_pixels
 
-TYPES = "bool uint8 uint16 int8 int16 uint32 int32 uint64 int64 float16 float32 float64 complex64".split()
+TYPES = [
+    "bool",
+    "uint8",
+    "uint16",
+    "int8",
+    "int16",
+    "uint32",
+    "int32",
+    "uint64",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+    "complex64",
+]
 shapes = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(
     lambda yx: st.sampled_from([yx, (*yx, 2), (*yx, 3), (*yx, 4), (*yx, 7)])
 )

@@ -273,6 +273,28 @@ def test_links_may_not_leave_the_folder(tmp_path: Path) -> None:
         assert len(read(tmp_path / "to_folder")[1]) == 1
 
 
+def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path, "a1.tif")
+    try:
+        os.link(folder / "a1.tif", os.fsencode(folder) + b"/a\xff2.tif")
+    except (OSError, UnicodeError):  # file systems whose names are text by themselves
+        return
+    refused(folder, r"holds a name that is no text: 'a\\udcff2\.tif'")
+
+
+def test_a_folder_that_may_not_be_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path, "a1.tif")
+
+    def denied(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    refused(folder, "cannot be read: Permission denied", CorruptSource)
+    assert SPEC.sniff(folder) is Match.NO
+
+
 def test_empty_files_are_counted_and_the_first_named(tmp_path: Path) -> None:
     folder = write(tmp_path, *(f"img_00000000{t}_Cy3_000.tif" for t in range(5)))
     for t in (1, 2, 4):
