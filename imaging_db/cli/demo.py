@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -83,8 +85,17 @@ def run_demo(args: argparse.Namespace) -> int:
     )
     output.result()
     output.result("Next, with your own files: edit files_for_upload.csv there, and run")
-    output.result("  data_uploader --csv files_for_upload.csv --dry-run")
+    output.result(f"  cd {shlex.quote(str(folder))}")
+    output.result(f"  {_script('data_uploader')} --csv files_for_upload.csv --dry-run")
     return OK
+
+
+def _script(name: str) -> str:
+    """Return what to type for a command: its name, or its path where the shell would not find it."""
+    if shutil.which(name):
+        return name
+    beside = Path(sys.executable).with_name(name)
+    return shlex.quote(str(beside)) if beside.exists() else f"{sys.executable} -m imaging_db"
 
 
 def unpack(folder: Path) -> None:

@@ -7,8 +7,8 @@ bytes are read here, by offset, because a `tifffile.TiffFile` that threads share
 from __future__ import annotations
 
 import math
-import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from imaging_db.readers.tiff_bytes import FileBytes
 
 _FAX = (2, 3, 4)
-_JPEG = (6, 7, 34892, 33007)
+JPEG = (6, 7, 34892, 33007)
 # How many bytes one byte of these can become at most, with room to spare (deflate: 1032, RFC 1951).
 _EXPANSION = {8: 1100, 32946: 1100, 50013: 1100, 5: 4096, 32773: 128}
 
@@ -42,7 +42,8 @@ class Layout:
 
     ``shape`` is ``(Y, X)`` or ``(Y, X, S)``, ``dtype`` NumPy's native name (1-bit pages are ``bool``,
     packed 12-bit ones ``uint16``). ``stored`` is the shape in the file: samples, depth, length, width,
-    samples. ``direct`` pages hold their pixels as plain bytes.
+    samples. ``direct`` pages hold their pixels as plain bytes. ``bits`` of a stored sample are 0 where
+    samples differ or are shared by pixels; ``tile`` is (length, width).
     """
 
     shape: tuple[int, ...]
@@ -57,8 +58,9 @@ class Layout:
     segment_count: int
     strip_rows: int
     byteorder: Literal["<", ">"]
-    _page: tifffile.TiffPage
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    bits: int
+    tile: tuple[int, int]
+    _decode_segment: Callable[..., Any] | None
 
     @property
     def nbytes(self) -> int:
@@ -72,13 +74,12 @@ class Layout:
     def raw_segment_sizes(self) -> npt.NDArray[np.uint64]:
         """Return the bytes that each segment of an uncompressed page needs; empty where unknown."""
         samples, _, length, width, contig = self.stored
-        bits = _bits(self._page)
-        if self.compression_code != 1 or bits == 0 or self._page.is_subsampled:
+        if self.compression_code != 1 or self.bits == 0:
             return np.zeros(0, np.uint64)
         if self.is_tiled:
-            row = (self._page.tilewidth * contig * bits + 7) // 8
-            return np.full(self.segment_count, self._page.tilelength * row, np.uint64)
-        row = (width * contig * bits + 7) // 8
+            row = (self.tile[1] * contig * self.bits + 7) // 8
+            return np.full(self.segment_count, self.tile[0] * row, np.uint64)
+        row = (width * contig * self.bits + 7) // 8
         rows = np.full(self.segment_count, self.strip_rows, np.uint64)
         per_plane = self.segment_count // samples
         rows[per_plane - 1 :: per_plane] = length - self.strip_rows * (per_plane - 1)
@@ -102,9 +103,10 @@ class Layout:
         return pixels
 
     def _decode(self, source: FileBytes, segments: Segments) -> npt.NDArray[Any]:
-        with self._lock:  # the decoder is made on first use, which is not safe in threads
-            decode = self._page.decode
-        options = {"jpegtables": segments.jpeg_tables} if self.compression_code in _JPEG else {}
+        decode = self._decode_segment
+        if decode is None:
+            raise TypeError("a page of plain bytes has no decoder")
+        options = {"jpegtables": segments.jpeg_tables} if self.compression_code in JPEG else {}
         pixels = np.zeros(self.stored, self.dtype)
         for index in range(self.segment_count):
             data = source.read(int(segments.offsets[index]), int(segments.byte_counts[index]))
@@ -142,6 +144,7 @@ def layout_of(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> Layo
     samples, depth, length, width, contig = (int(n) for n in page.shaped)
     shape = (length, width) if samples * contig == 1 else (length, width, samples * contig)
     rows = page.rowsperstrip or length
+    direct = _is_direct(page)
     return Layout(
         shape=shape,
         dtype=page.dtype.newbyteorder("=").name,
@@ -151,11 +154,14 @@ def layout_of(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> Layo
         compression_code=_decodable(page, source=source, index=index),
         is_reduced=bool(int(page.subfiletype) & 1),
         is_tiled=page.is_tiled,
-        direct=_is_direct(page),
+        direct=direct,
         segment_count=_segment_count(page, rows),
         strip_rows=int(rows),
         byteorder=page.parent.byteorder,
-        _page=page,
+        bits=0 if page.is_subsampled else _bits(page),
+        tile=(int(page.tilelength), int(page.tilewidth)) if page.is_tiled else (0, 0),
+        # Made here: making it may read the file, and is not safe in threads.
+        _decode_segment=None if direct else page.decode,
     )
 
 

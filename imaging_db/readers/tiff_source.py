@@ -22,7 +22,7 @@ from imaging_db.readers.tiff_bytes import FileBytes
 from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
 from imaging_db.readers.tiff_errors import refusing
 from imaging_db.readers.tiff_extent import Extents
-from imaging_db.readers.tiff_layout import Layout, Segments, layout_of
+from imaging_db.readers.tiff_layout import JPEG, Layout, Segments, layout_of
 from imaging_db.readers.tiff_segments import check_segments, segments_of
 from imaging_db.readers.tiff_tags import LEFT_OUT, tags_as_json
 
@@ -319,11 +319,21 @@ class TiffSource:
 
     def _structural_key(self, directory: Directory, index: int) -> tuple[Any, ...]:
         fields = directory.fields
-        return tuple(
+        key = [
             (code, fields[code].type, self._key_of(code, fields[code], index))
             for code in _STRUCTURAL
             if code in fields
-        )
+        ]
+        compression = self._structure.number(directory, ifd.COMPRESSION, 1, page=index)
+        return (*key, compression in JPEG and self._is_jfif(directory, index))
+
+    def _is_jfif(self, directory: Directory, index: int) -> bool:
+        """Return True where JPEG data says itself how its colours are coded."""
+        for code in (ifd.STRIP_OFFSETS, ifd.TILE_OFFSETS):
+            offset = self._structure.number(directory, code, 0, page=index)
+            if offset:
+                return self._bytes.read_up_to(offset + 6, 4) == b"JFIF"
+        return False
 
     def _key_of(self, code: int, field: Field, index: int) -> bytes:
         if field.type not in _WHOLE_NUMBERS:

@@ -299,7 +299,11 @@ class S3Store:
     def _body(self, key: str) -> StreamingBody:
         with self._errors(key):
             answer = self._client().get_object(Bucket=self._bucket, Key=key)
-            self._genuine(answer)
+            try:
+                self._genuine(answer)
+            except StoreUnavailable:
+                answer["Body"].close()
+                raise
             return answer["Body"]
 
     def _genuine(self, answer: Mapping[str, object]) -> None:

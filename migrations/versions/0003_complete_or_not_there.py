@@ -110,15 +110,15 @@ CHECKS = {
         "claim": "claim_heartbeat IS NULL OR claim_token IS NOT NULL",
         "claim_status": "claim_heartbeat IS NULL OR status = 'pending'",
         "nbr_objects": "nbr_objects >= 0",
-        "fingerprint": "length(fingerprint) = 64 AND ltrim(fingerprint, '0123456789abcdef') = ''",
+        "fingerprint": "length(fingerprint) = 64 AND fingerprint = lower(fingerprint)",
     },
     "frames_global": {},
     "frames": {
-        "sha256": "length(sha256) = 64 AND ltrim(sha256, '0123456789abcdef') = ''",
-        "object_sha256": "length(object_sha256) = 64 AND ltrim(object_sha256, '0123456789abcdef') = ''",
+        "sha256": "length(sha256) = 64 AND sha256 = lower(sha256)",
+        "object_sha256": "length(object_sha256) = 64 AND object_sha256 = lower(object_sha256)",
         "coords": "channel_idx >= 0 AND slice_idx >= 0 AND time_idx >= 0 AND pos_idx >= 0",
     },
-    "file_global": {"sha256": "length(sha256) = 64 AND ltrim(sha256, '0123456789abcdef') = ''"},
+    "file_global": {"sha256": "length(sha256) = 64 AND sha256 = lower(sha256)"},
 }
 
 UNIQUE = {

@@ -275,6 +275,7 @@ class TestBeforeAnyRequest:
         store = S3Store("not a/bucket", endpoint_url=strict_s3.url)
         with pytest.raises(StoreDenied) as raised:
             store.probe()
+        store.close()
         check_message(raised.value, "bucket")
 
     @pytest.mark.parametrize("host", ["http://127.0.0.1:9", "http://no-such-host.invalid"])
@@ -381,6 +382,7 @@ def denied(url: str) -> str:
     store = open_store(url)
     with pytest.raises(StoreDenied) as raised:
         store.probe()
+    store.close()
     check_message(raised.value, "s3://lab")
     return str(raised.value)
 
