@@ -93,10 +93,10 @@ def _check_unshared(connection: Connection, found: AnyRow) -> None:
 
 def _delete_some(connection: Connection, dataset_id: int) -> bool:
     """Delete some frames or files of a dataset; return False where none was left."""
+    acquisition = select(AcquisitionRow.id).where(AcquisitionRow.dataset_id == dataset_id)
     some_frames = (
         select(FrameRow.id)
-        .join_from(FrameRow, AcquisitionRow, FrameRow.frames_global_id == AcquisitionRow.id)
-        .where(AcquisitionRow.dataset_id == dataset_id)
+        .where(FrameRow.frames_global_id == acquisition.scalar_subquery())
         .limit(_DELETED_AT_ONCE)
     )
     some_files = select(FileRow.id).where(FileRow.dataset_id == dataset_id).limit(_DELETED_AT_ONCE)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, null, select, tuple_
+from sqlalchemy import ColumnElement, Connection, false, func, null, select, tuple_
 
 from imaging_db.catalog import selections
-from imaging_db.catalog.datasets import AnyRow, AnySelect, as_object
+from imaging_db.catalog.datasets import AnyRow, as_object
 from imaging_db.catalog.rows import insert_rows
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow, FrameRow
 from imaging_db.errors import Conflict, DatasetNotFound
@@ -54,15 +54,9 @@ def add_frames(connection: Connection, dataset_id: int, frames: Sequence[StoredF
     Conflict
         A frame is there already, or comes twice, with other pixels; nothing was written.
     """
-    shared = connection.execute(
-        select(
-            AcquisitionRow.id,
-            AcquisitionRow.im_width,
-            AcquisitionRow.im_height,
-            AcquisitionRow.im_colors,
-            AcquisitionRow.dtype,
-        ).where(AcquisitionRow.dataset_id == dataset_id)
-    ).one()
+    shared = _shared(connection, dataset_id)
+    if shared is None:
+        raise Conflict(f"frame {frames[0].coords} has no place in a dataset of files")
     wanted = _distinct(((frame.coords, frame.sha256, frame) for frame in frames), "frame")
     if insert_rows(connection, FrameRow, _FRAME_COLUMNS, _frame_rows(wanted.values(), shared)):
         return
@@ -92,9 +86,8 @@ def add_files(
 
 def stored_coords(connection: Connection, dataset_id: int) -> dict[FrameCoords, str | None]:
     """Return the SHA-256 of the pixels of every frame that has a row."""
-    rows = connection.execute(
-        _of_dataset(select(*_ORDER, FrameRow.sha256), dataset_id).order_by(*_ORDER)
-    )
+    wanted = select(*_ORDER, FrameRow.sha256).where(_of_dataset(connection, dataset_id))
+    rows = connection.execute(wanted.order_by(*_ORDER))
     return {FrameCoords(c, z, t, p): sha256 for c, z, t, p, sha256 in rows}
 
 
@@ -110,15 +103,16 @@ def stored_names(connection: Connection, dataset_id: int) -> dict[str, str | Non
 
 def count_objects(connection: Connection, dataset_id: int) -> int:
     """Return how many frames and files of a dataset have a row."""
-    frames = _of_dataset(select(func.count(FrameRow.id)), dataset_id)
-    files = select(func.count(FileRow.id)).where(FileRow.dataset_id == dataset_id)
-    return int(connection.scalar(frames) or 0) + int(connection.scalar(files) or 0)
+    files = select(func.count()).select_from(FileRow).where(FileRow.dataset_id == dataset_id)
+    frames = count_frames(connection, dataset_id, FrameSelection())
+    return frames + int(connection.scalar(files) or 0)
 
 
 def count_frames(connection: Connection, dataset_id: int, selection: FrameSelection) -> int:
     """Return how many frames a selection means."""
-    statement = _of_dataset(select(func.count(FrameRow.id)), dataset_id)
-    return int(connection.scalar(statement.where(*selections.conditions(selection))) or 0)
+    wanted = select(func.count()).select_from(FrameRow)
+    wanted = wanted.where(_of_dataset(connection, dataset_id), *selections.conditions(selection))
+    return int(connection.scalar(wanted) or 0)
 
 
 def channels(connection: Connection, dataset_id: int) -> list[tuple[int, str | None]]:
@@ -126,8 +120,8 @@ def channels(connection: Connection, dataset_id: int) -> list[tuple[int, str | N
 
     Steps from channel to channel along the index, rather than over every frame.
     """
-    step = _of_dataset(select(FrameRow.channel_idx, FrameRow.channel_name), dataset_id)
-    step = step.order_by(*_ORDER).limit(1)
+    step = select(FrameRow.channel_idx, FrameRow.channel_name).order_by(*_ORDER).limit(1)
+    step = step.where(_of_dataset(connection, dataset_id))
     found: list[tuple[int, str | None]] = []
     row = connection.execute(step).one_or_none()
     while row is not None:
@@ -152,13 +146,17 @@ def frames_page(
         The dataset was deleted or replaced since its first page was read.
     """
     check_still_there(connection, dataset)
+    shared = _shared(connection, dataset.id)
+    if shared is None:
+        return []
     metadata = FrameRow.metadata_json if with_metadata else null()
-    statement = _of_dataset(select(*_ORDER, metadata, *_READ, *_SHARED), dataset.id)
-    statement = statement.where(*selections.conditions(selection))
+    wanted = select(*_ORDER, metadata, *_READ).where(
+        FrameRow.frames_global_id == shared.id, *selections.conditions(selection)
+    )
     if after is not None:
-        statement = statement.where(tuple_(*_ORDER) > tuple_(*after, types=_ORDER_TYPES))
-    rows = connection.execute(statement.order_by(*_ORDER).limit(PAGE))
-    return [_to_frame(*row) for row in rows]
+        wanted = wanted.where(tuple_(*_ORDER) > tuple_(*after, types=_ORDER_TYPES))
+    rows = connection.execute(wanted.order_by(*_ORDER).limit(PAGE))
+    return [_to_frame(shared, *row) for row in rows]
 
 
 def files_page(
@@ -198,23 +196,37 @@ _READ = (
     FrameRow.object_size,
     FrameRow.codec,
     FrameRow.position_name,
-)
-_SHARED = (  # what is NULL in a frame is its dataset's
-    func.coalesce(FrameRow.width, AcquisitionRow.im_width),
-    func.coalesce(FrameRow.height, AcquisitionRow.im_height),
-    func.coalesce(FrameRow.colors, AcquisitionRow.im_colors),
-    func.coalesce(FrameRow.dtype, AcquisitionRow.dtype),
+    FrameRow.width,
+    FrameRow.height,
+    FrameRow.colors,
+    FrameRow.dtype,
 )
 
 
-def _of_dataset(statement: AnySelect, dataset_id: int) -> AnySelect:
-    joined = statement.join_from(
-        FrameRow, AcquisitionRow, FrameRow.frames_global_id == AcquisitionRow.id
-    )
-    return joined.where(AcquisitionRow.dataset_id == dataset_id)
+def _shared(connection: Connection, dataset_id: int) -> AnyRow | None:
+    """Return what the frames of a dataset share, None for one of files."""
+    return connection.execute(
+        select(
+            AcquisitionRow.id,
+            AcquisitionRow.im_width,
+            AcquisitionRow.im_height,
+            AcquisitionRow.im_colors,
+            AcquisitionRow.dtype,
+        ).where(AcquisitionRow.dataset_id == dataset_id)
+    ).one_or_none()
+
+
+def _of_dataset(connection: Connection, dataset_id: int) -> ColumnElement[bool]:
+    """Return the condition that a frame is of a dataset.
+
+    With the id itself in it, rather than a join, the database takes both order and frames from an index.
+    """
+    shared = _shared(connection, dataset_id)
+    return false() if shared is None else FrameRow.frames_global_id == shared.id
 
 
 def _to_frame(
+    shared: Any,
     c: int,
     z: int,
     t: int,
@@ -232,7 +244,7 @@ def _to_frame(
     colors: int | None,
     dtype: str | None,
 ) -> StoredFrame:
-    """Return a frame from the values of `_ORDER`, its metadata, `_READ` and `_SHARED`."""
+    """Return a frame from `_ORDER`, its metadata and `_READ`; what is NULL there is its dataset's."""
     return StoredFrame(
         coords=FrameCoords(c, z, t, p),
         file_name=file_name,
@@ -240,10 +252,10 @@ def _to_frame(
         object_sha256=object_sha256,
         object_size=object_size,
         codec=codec,
-        width=width,
-        height=height,
-        colors=colors,
-        dtype=dtype,
+        width=shared.im_width if width is None else width,
+        height=shared.im_height if height is None else height,
+        colors=shared.im_colors if colors is None else colors,
+        dtype=shared.dtype if dtype is None else dtype,
         channel_name=channel_name,
         position_name=position_name,
         metadata=as_object(metadata),

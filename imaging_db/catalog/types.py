@@ -25,6 +25,8 @@ JSON_VARIANT = JSON().with_variant(JSONB(), "postgresql")
 BIG_KEY = BigInteger().with_variant(Integer(), "sqlite")
 """A primary key of 64 bits; SQLite numbers rows by itself only where the type is INTEGER."""
 
+_write = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
 
 class Whole(TypeDecorator[int]):
     """A whole number of 32 bits, also when it comes from NumPy."""
@@ -103,11 +105,11 @@ def dump_json(value: Any) -> str:
     fails, or where JSONB would refuse the text, is the value cleaned first.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = _write(value)
     except (TypeError, ValueError, RecursionError):
-        return json.dumps(clean_json(value), ensure_ascii=False, allow_nan=False)
+        return _write(clean_json(value))
     if "\\u0000" in text or not _encodable(text):
-        return json.dumps(clean_json(value), ensure_ascii=False, allow_nan=False)
+        return _write(clean_json(value))
     return text
 
 

@@ -26,7 +26,6 @@ _KEYS = (
     ("PositionIndex",),
 )
 _WHOLE = re.compile(r"[0-9]{1,10}")
-_NUMBERED = re.compile(r"[A-Za-z]+[ _-]?(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +163,6 @@ def planned_z_step(summary: dict[str, Any]) -> float | None:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < abs(value) < 1e12:
         return float(abs(value))
     return None
-
-
-def position_number(label: str) -> int | None:
-    """Return the number of a label such as ``Pos12``, None for grid labels and free names."""
-    found = _NUMBERED.fullmatch(label.strip())
-    return int(found[1]) if found else None
 
 
 def _first_index(values: dict[str, Any], names: tuple[str, ...]) -> int | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging_db.errors import CorruptSource
-from imaging_db.model import JSONObject
-from imaging_db.readers.ome_xml import Node, OmeDocument, Plane, TiffData
+from imaging_db.model import JSONObject, clean_object
+from imaging_db.readers.ome_xml import Node, OmeDocument, Plane, PlaneAttributes, TiffData
 
 _MICROMETRES = {
     "m": 1e6, "dm": 1e5, "cm": 1e4, "mm": 1e3, "\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "micron": 1.0,
@@ -50,7 +50,7 @@ class OmeImage:
     time_interval_s: float | None
     without_pixels: bool
     tiff_data: tuple[TiffData, ...]
-    planes: Mapping[Plane, JSONObject]
+    planes: PlaneAttributes
 
     def channel_count(self, samples: int) -> int:
         """Return the number of channels, where each of them is stored with ``samples`` a pixel.
@@ -70,6 +70,11 @@ class OmeImage:
             int(low >= 1 and high == size) for (low, high), size in zip(ranges, sizes, strict=True)
         )
         return c, z, t
+
+    def plane(self, place: Plane) -> JSONObject:
+        """Return the attributes of a Plane element, empty where there is none."""
+        names, values = self.planes.get(place, ((), ()))
+        return clean_object(dict(zip(names, values, strict=True)))
 
     def run(self, start: Plane, *, channels: int, count: int, source: Path) -> Iterator[Plane]:
         """Yield ``count`` planes (channel, slice, timepoint) from ``start`` on, in the image's order.

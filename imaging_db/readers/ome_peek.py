@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from imaging_db.readers.tiff_directory import Directory, TiffStructure
 
 _NDTIFF = 483729
 _HEAD = 16_384
+_DIGITS = re.compile(r"([0-9]{1,18})")
 _XML_SUFFIXES = (".ome", ".xml")
 _TIFF_SUFFIXES = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
 
@@ -84,16 +86,10 @@ def visible_files(folder: Path) -> list[Path]:
     return sorted((path for path in found if path.is_file()), key=_natural)
 
 
-def _natural(path: Path) -> tuple[tuple[bool, int, str], ...]:
-    parts: list[tuple[bool, int, str]] = []
-    text = ""
-    for char in path.name + "\0":
-        if text and char.isdecimal() != text[-1].isdecimal():
-            number = text.isdecimal()
-            parts.append((not number, int(text[-18:]) if number else 0, text))
-            text = ""
-        text += char
-    return tuple(parts)
+def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
+    """Return a key that orders numbers in names by value: ``z2`` before ``z10``."""
+    parts = _DIGITS.split(path.name)
+    return [(int(p), "") if _DIGITS.fullmatch(p) else (-1, p) for p in parts], path.name
 
 
 def _peek(source: FileBytes, structure: TiffStructure, directory: Directory) -> Peek:

@@ -71,8 +71,8 @@ class _PlaneMetadata:
 
     def __call__(self, page: FramePage) -> JSONObject:
         c, z, t, p = page.coords
-        plane = self.images[p].planes.get((c, z, t))
-        return {} if plane is None else clean_object({"Plane": plane})
+        plane = self.images[p].plane((c, z, t))
+        return {"Plane": plane} if plane else {}
 
 
 class _Planes:
@@ -171,7 +171,7 @@ class _Planes:
                 page = next(page for page in unused if page not in reduced)
                 raise CorruptSource(file.path, "belongs to no plane of its metadata", page=page)
             if reduced:
-                self._notes[f"{file.path.name}: {len(reduced)} reduced pages left out"] = None
+                self._notes[f"{file.path.name}: reduced pages left out: {len(reduced)}"] = None
 
 
 def _full_pages(file: TiffSource) -> int:

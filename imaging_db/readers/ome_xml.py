@@ -14,18 +14,21 @@ from typing import TypeAlias
 from xml.etree.ElementTree import ParseError
 
 from imaging_db.errors import CorruptSource
-from imaging_db.model import JSONObject, JSONValue, clean_json
+from imaging_db.model import JSONValue, clean_json
 
 _DECLARATION = re.compile(r"^\s*(?:<\?xml[^>]*\?>)?", re.DOTALL)
 _ROOT = re.compile(r"<(?:\w+:)?OME[\s>/]")
 _ROOT_UUID = re.compile(r"<(?:\w+:)?OME\b[^>]*?\sUUID\s*=\s*[\"']([^\"']*)[\"']", re.DOTALL)
 _WHOLE = re.compile(r"[0-9]{1,10}")
 _HEAD = 16_384
-_MOST_NODES = 500_000
+_MOST_NODES = 200_000
+_DEEPEST = 40
 # Not kept in the tree: bulk that belongs to planes, regions or attachments.
 _BULK = frozenset({"BinData", "BinaryFile", "ROI", "Region", "StructuredAnnotations", "TiffData"})
 _COMPACT = frozenset({"TiffData", "Plane", "UUID"})
 Plane: TypeAlias = "tuple[int, int, int]"
+# Names and values of a Plane element; the names are one object for all planes that have the same.
+PlaneAttributes: TypeAlias = "dict[Plane, tuple[tuple[str, ...], tuple[str, ...]]]"
 
 
 @dataclass(slots=True)
@@ -84,7 +87,7 @@ class OmeDocument:
     metadata_file: str | None
     metadata_uuid: str | None
     tiff_data: tuple[tuple[TiffData, ...], ...]
-    planes: tuple[dict[Plane, JSONObject], ...]
+    planes: tuple[PlaneAttributes, ...]
     text: str
 
     @property
@@ -152,7 +155,8 @@ class _Target:
         self._nodes = 0
         self._root: Node | None = None
         self._tiff_data: list[list[TiffData]] = []
-        self._planes: list[dict[Plane, JSONObject]] = []
+        self._planes: list[PlaneAttributes] = []
+        self._names: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         name = tag.rpartition("}")[2]
@@ -160,6 +164,8 @@ class _Target:
             self._skipped += 1
             return
         self._nodes += name not in _COMPACT
+        if len(self._stack) > _DEEPEST:
+            raise CorruptSource(self._source, f"OME-XML is nested deeper than {_DEEPEST} elements")
         if self._nodes > _MOST_NODES:
             raise CorruptSource(self._source, f"OME-XML has more than {_MOST_NODES} elements")
         plain = {key.rpartition("}")[2]: value for key, value in attributes.items()}
@@ -189,8 +195,13 @@ class _Target:
         if self._tiff_data and node.name == "TiffData":
             self._tiff_data[-1].append(self._tiff_data_of(node))
         elif self._planes and node.name == "Plane":
-            place = tuple(_number(node, f"The{axis}", self._source) or 0 for axis in "CZT")
-            self._planes[-1].setdefault(place, dict(node.attributes))  # type: ignore[arg-type]
+            self._keep_plane(node)
+
+    def _keep_plane(self, node: Node) -> None:
+        c, z, t = (_number(node, f"The{axis}", self._source) or 0 for axis in "CZT")
+        names = tuple(node.attributes)
+        names = self._names.setdefault(names, names)
+        self._planes[-1].setdefault((c, z, t), (names, tuple(node.attributes.values())))
 
     def close(self) -> None:
         return

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from imaging_db.errors import ReaderError
-from imaging_db.readers.micro_manager import position_number
+
+_NUMBERED = re.compile(r"[A-Za-z]+[ _-]?([0-9]{1,10})")
 
 
 def position_numbers(names: Mapping[int, str]) -> dict[int, int]:
@@ -20,6 +22,12 @@ def position_numbers(names: Mapping[int, str]) -> dict[int, int]:
     if None in numbers.values() or len(set(numbers.values())) < len(numbers):
         return {index: index for index in names}
     return {index: number for index, number in numbers.items() if number is not None}
+
+
+def position_number(label: str) -> int | None:
+    """Return the number of a label such as ``Pos12``, None for grid labels and free names."""
+    found = _NUMBERED.fullmatch(label.strip())
+    return int(found[1]) if found else None
 
 
 def chosen_positions(source: Path, names: Mapping[int, str], wanted: Sequence[int]) -> set[int]:

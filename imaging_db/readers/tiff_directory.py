@@ -29,7 +29,7 @@ _TYPES: dict[int, tuple[int, str]] = {
     8: (2, "h"), 9: (4, "i"), 10: (8, "ii"), 11: (4, "f"), 12: (8, "d"), 13: (4, "I"),
     16: (8, "Q"), 17: (8, "q"), 18: (8, "Q"),
 }  # fmt: skip
-_TEXT, _BYTES = 2, (1, 7)
+TEXT, _BYTES = 2, (1, 7)
 _MOST_TAGS = 4096
 _FIRST_READ = 1024
 
@@ -184,7 +184,7 @@ class TiffStructure:
 
         Rationals are pairs ``(numerator, denominator)``. Text that is not UTF-8 is read as Latin-1.
         """
-        if field.type == _TEXT:
+        if field.type == TEXT:
             return text_of(self.raw(field, page=page))
         if field.type in _BYTES and field.number > 1:
             return self.raw(field, page=page)

@@ -7,6 +7,7 @@ bytes are read here, by offset, because a `tifffile.TiffFile` that threads share
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -110,6 +111,10 @@ class Layout:
         pixels = np.zeros(self.stored, self.dtype)
         for index in range(self.segment_count):
             data = source.read(int(segments.offsets[index]), int(segments.byte_counts[index]))
+            if self.compression_code in JPEG:
+                _check_jpeg_size(
+                    data, self.tile if self.is_tiled else (self.strip_rows, self.stored[3])
+                )
             decoded: Any
             decoded, (s, d, y, x, _), expected = decode(data, index, **options)
             _, _, length, width, _ = self.stored
@@ -201,6 +206,19 @@ def _bits(page: tifffile.TiffPage) -> int:
     return 0 if isinstance(bits, tuple) else int(bits)
 
 
+def _check_jpeg_size(data: bytes, expected: tuple[int, int]) -> None:
+    """Raise where a JPEG's own header asks for far more pixels than its strip or tile holds."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker, size = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            rows, columns = struct.unpack(">HH", data[place + 5 : place + 9])
+            if rows * columns > 4 * expected[0] * expected[1] + 65_536:
+                raise ValueError(f"JPEG data of {columns} x {rows} pixels, {expected} are expected")
+            return
+        place += 2 + size
+
+
 def _name(value: Any) -> str:
     return str(getattr(value, "name", value))
 
@@ -214,3 +232,9 @@ def _runs(offsets: npt.NDArray[np.uint64], sizes: npt.NDArray[np.uint64]) -> lis
         else:
             runs.append((offset, size))
     return runs
+
+
+def describe_size(nbytes: int) -> str:
+    """Return a size for people, such as ``3.5 TiB``."""
+    power = min(4, int(math.log(max(nbytes, 1), 1024)))
+    return f"{nbytes / 1024**power:.1f} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -13,7 +13,7 @@ from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
 from imaging_db.readers.tiff_layout import Layout, Segments
 
 _OLD_JPEG_OFFSET, _OLD_JPEG_LENGTH = 513, 514
-_KINDS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+_KINDS = {1: "u1", 3: "u2", 4: "u4", 9: "u4", 13: "u4", 16: "u8", 17: "u8", 18: "u8"}
 
 
 def segments_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from imaging_db.readers.tiff_bytes import FileBytes
 from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
 from imaging_db.readers.tiff_errors import refusing
 from imaging_db.readers.tiff_extent import Extents
-from imaging_db.readers.tiff_layout import JPEG, Layout, Segments, layout_of
+from imaging_db.readers.tiff_layout import JPEG, Layout, Segments, describe_size, layout_of
 from imaging_db.readers.tiff_segments import check_segments, segments_of
 from imaging_db.readers.tiff_tags import LEFT_OUT, tags_as_json
 
@@ -36,7 +35,7 @@ _STRUCTURAL = (
 )  # fmt: skip
 _LIMITS = ReadLimits()
 _PALETTE = 320
-_WHOLE_NUMBERS = (1, 3, 4, 7, 13, 16)  # 7: LSM keeps its own structure in one of them
+_WHOLE_NUMBERS = (1, 3, 4, 6, 7, 8, 9, 13, 16, 17)  # 7: LSM keeps its own structure in one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +94,10 @@ class TiffSource:
             self._offsets = array("Q")
             self._pixel_offsets = array("Q")
             self._layout_ids = array("L")
+            self._tag_offsets = array(
+                "Q"
+            )  # of Micro-Manager's tag, the one that is asked of every page
+            self._tag_sizes = array("Q")
             self._layouts: list[Layout] = []
             self._extents = Extents()
             self._walk()
@@ -175,6 +178,10 @@ class TiffSource:
 
     def tag(self, index: int, code: int) -> Any | None:
         """Return the value of one tag: a number, a tuple, `str` or `bytes`; None where absent."""
+        listed = self._listed(index)
+        if code == ifd.MICRO_MANAGER and self._tag_offsets[listed]:
+            place = Field(ifd.TEXT, self._tag_sizes[listed], None, self._tag_offsets[listed])
+            return self._structure.value(place, page=index)
         field = self._directory(index).fields.get(code)
         return None if field is None else self._structure.value(field, page=index)
 
@@ -288,6 +295,10 @@ class TiffSource:
         self._pixel_offsets.append(int(segments.offsets[0]))
         self._offsets.append(directory.offset)
         self._layout_ids.append(ids[key])
+        tag = directory.fields.get(ifd.MICRO_MANAGER)
+        kept = tag is not None and tag.inline is None and tag.type == ifd.TEXT
+        self._tag_offsets.append(tag.offset if tag is not None and kept else 0)
+        self._tag_sizes.append(tag.number if tag is not None and kept else 0)
         if index == 0:
             self._imagej = ImageJTags.of(self._structure, directory)
 
@@ -380,9 +391,3 @@ class TiffSource:
 
     def _directory_of_first(self) -> Directory:
         return self._structure.directory(self._offsets[0], page=0)
-
-
-def describe_size(nbytes: int) -> str:
-    """Return a size for people, such as ``3.5 TiB``."""
-    power = min(4, int(math.log(max(nbytes, 1), 1024)))
-    return f"{nbytes / 1024**power:.1f} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

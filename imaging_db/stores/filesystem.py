@@ -118,12 +118,13 @@ def sync_filesystems(folders: Iterable[int]) -> bool:
 
     Linux's ``syncfs`` only; it reports a lost write once to each folder opened before (Linux 5.8).
     """
-    if sys.platform != "linux":
+    opened = tuple(folders)
+    if sys.platform != "linux" or not opened:
         return False
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "syncfs"):
         return False
-    for folder in folders:
+    for folder in opened:
         if libc.syncfs(folder) != 0:
             code = ctypes.get_errno()
             if code == errno.ENOSYS:

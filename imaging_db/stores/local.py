@@ -62,6 +62,7 @@ class LocalStore:
         self._guard = threading.Lock()
         self._flushing = threading.Lock()
         self._unflushed: dict[Path, bool] = {}
+        self._let_go = False
         self._lost: str | None = None
 
     @property
@@ -111,6 +112,7 @@ class LocalStore:
             try:
                 handle = os.open(path, _READ)
             except (FileNotFoundError, NotADirectoryError) as error:
+                self._folders.bind(create=False)
                 raise ObjectNotFound(key, self.address) from error
             except OSError as error:
                 if path.is_symlink() or not path.is_dir():
@@ -127,6 +129,7 @@ class LocalStore:
             try:
                 found = self._find(key).lstat()
             except (FileNotFoundError, NotADirectoryError):
+                self._folders.bind(create=False)
                 return None
             if stat.S_ISLNK(found.st_mode):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
@@ -136,6 +139,7 @@ class LocalStore:
         """Yield the files below the folder ``prefix``; holds one folder's names at a time a level."""
         with self._errors(prefix or "the folder"):
             folder = self._folders.find(check_key(prefix) if prefix else "")
+            self._folders.bind(create=False)
             yield from self._walk(folder, f"{prefix}/" if prefix else "")
 
     def delete(self, key: str) -> bool:
@@ -147,6 +151,7 @@ class LocalStore:
                     return False
                 path.unlink()
             except (FileNotFoundError, NotADirectoryError):
+                self._folders.bind(create=False)
                 return False
         with self._guard:
             self._unflushed.pop(path, None)
@@ -170,7 +175,7 @@ class LocalStore:
             if not unflushed:
                 return
             try:
-                if not sync_filesystems(self._folders.devices()):
+                if self._let_go or not sync_filesystems(self._folders.devices()):
                     sync_files((path for path in unflushed if path.exists()), root=self._root)
             except OSError as error:
                 self._give_up(unflushed, error)
@@ -180,7 +185,9 @@ class LocalStore:
 
     def close(self) -> None:
         """Let go of the folder, so that its disk can be unmounted."""
-        self._folders.close()
+        with self._flushing:
+            self._let_go = self._let_go or bool(self._unflushed)
+            self._folders.close()
 
     def _find(self, key: str) -> Path:
         directory, _, name = key.rpartition("/")

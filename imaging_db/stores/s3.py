@@ -142,15 +142,7 @@ class S3Store:
         if size <= self._part_bytes:
             data = b"".join(source.chunks(sha256=sha256))
             return self.put(key, data, sha256=sha256 or sha256_of_bytes(data))
-        parts = Parts(key, source, part_bytes=self._part_bytes, sha256=sha256)
-        if self._is_there(parts):
-            return False
-        created = self._create(parts)
-        stored = self.stat(key)
-        if stored is None or stored.size != size:
-            found = "nothing" if stored is None else f"{stored.size} bytes"
-            raise StoreUnavailable(f"{self.address}: {key}: {found} instead of {size} bytes")
-        return created
+        return self._create(Parts(key, source, part_bytes=self._part_bytes, sha256=sha256))
 
     def get(self, key: str) -> bytes:
         """Return the bytes under ``key``, or raise `ObjectNotFound`; a cut answer is asked for again."""
@@ -200,13 +192,20 @@ class S3Store:
             client.close()
 
     def _create(self, upload: Upload) -> bool:
+        """Put ``upload``; look before and after where a condition is not honoured, or costs much.
+
+        Some servers honour it for one PUT and not for parts, and parts are worth a look before.
+        """
         with self._errors(upload.key):
-            if self.traits().conditional:
-                return self._send(upload, IfNoneMatch="*") is not None
+            condition = {"IfNoneMatch": "*"} if self.traits().conditional else {}
+            if condition and isinstance(upload, Body):
+                return self._send(upload, **condition) is not None
             with self._locks.hold(upload.key):
                 if self._is_there(upload):
                     return False
-                etag = self._send(upload)
+                etag = self._send(upload, **condition)
+                if etag is None:
+                    return False
                 self._confirm(upload, etag)
                 return True
 
@@ -255,8 +254,8 @@ class S3Store:
             return False  # a sum that a server only repeats proves nothing
         return kept == (upload.composite if "-" in kept else base64_of(upload.sha256))
 
-    def _confirm(self, upload: Upload, etag: str | None) -> None:
-        """Check that what was put without a condition was not replaced at once by someone else."""
+    def _confirm(self, upload: Upload, etag: str) -> None:
+        """Check that what was put is there whole and was not replaced at once by someone else."""
         head = self._head(upload.key)
         if head is not None and head["ContentLength"] == upload.size and head.get("ETag") == etag:
             return

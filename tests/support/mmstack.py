@@ -106,8 +106,8 @@ def images(
 def image(coords: Coords) -> npt.NDArray[Any]:
     """The image of these indices: a ramp that starts at a number of its own."""
     c, z, t, p = coords
-    start = 1000 * p + 100 * t + 10 * z + c
-    return (np.arange(8 * 12, dtype=np.uint16) + start * 50).reshape(8, 12)
+    start = 500 * p + 50 * t + 7 * z + c
+    return (np.arange(8 * 12) + start).astype(np.uint16).reshape(8, 12)
 
 
 def binary_only(master: str) -> str:

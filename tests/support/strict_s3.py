@@ -213,7 +213,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(400, "InvalidPart")
         parts = [upload.parts[number] for number in numbers]
         digests = b"".join(hashlib.sha256(part).digest() for part in parts)
-        composite = {"x-amz-checksum-sha256": f"{_sum(digests)}-{len(parts)}"}
+        composite = {
+            "x-amz-checksum-sha256": f"{_sum(digests)}-{len(parts)}",
+            "ETag": _etag(digests),
+        }
         objects[key] = Object(b"".join(parts), upload.headers | composite)
         del self.s3.uploads[self.query["uploadId"]]
         return f"<R><ETag>{_etag(digests)}</ETag></R>".encode()

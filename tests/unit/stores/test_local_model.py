@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from imaging_db.errors import ObjectConflict, ObjectNotFound
 from imaging_db.stores.local import LocalStore
-from imaging_db.testing.store_contract import keys, put, put_stream
+from imaging_db.testing.store_actions import keys, put, put_stream
 
 KEYS = st.sampled_from(["a/1", "a/2", "a-b/1", "a.b", "b/c/d/1", "b/c/2", "\u00b5m/x y"])
 CONTENTS = st.sampled_from([b"", b"x", b"y", bytes(1_100_000)])

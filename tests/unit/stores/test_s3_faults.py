@@ -18,7 +18,7 @@ from imaging_db.errors import (
 from imaging_db.model import sha256_of_bytes
 from imaging_db.stores.s3 import S3Store
 from imaging_db.stores.s3_client import S3Traits
-from imaging_db.testing.store_contract import keys, put, put_stream
+from imaging_db.testing.store_actions import keys, put, put_stream
 from tests.support.s3 import ACCESS_KEY, SECRET_KEY
 from tests.support.strict_s3 import StrictS3
 

@@ -11,7 +11,7 @@ from imaging_db.errors import ObjectNotFound, StoreDenied, StoreUnavailable
 from imaging_db.stores.base import ObjectInfo, Store
 from imaging_db.stores.memory import MemoryStore
 from imaging_db.stores.wrappers import ReadOnlyStore, RetryingStore
-from imaging_db.testing.store_contract import keys, put, put_stream
+from imaging_db.testing.store_actions import keys, put, put_stream
 
 
 class Flaky(MemoryStore):
