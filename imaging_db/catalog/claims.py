@@ -261,7 +261,7 @@ def _check_free(
             exists.hint = "finish its deletion, or upload with --overwrite"
         raise exists
     if alive(found, stale_after) and found.claim_token not in (token, evict):
-        raise DatasetBusy(found.dataset_serial, found.claim_token, found.seconds_ago)
+        raise DatasetBusy(found.dataset_serial, found.claim_token, max(0.0, found.seconds_ago))
 
 
 def _take_over(

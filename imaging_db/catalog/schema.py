@@ -32,7 +32,8 @@ _TABLES = frozenset(table.name for table in Base.metadata.sorted_tables)
 _ORIGINAL_COLUMNS = frozenset({"id", "dataset_serial", "frames", "parent_id"})
 _ORIGINAL_REVISIONS = frozenset({"818bfb535590", "7a7422f19234", "bae28d7da970", "8e0d2514fd1f"})
 _LOCK = 0x696D6462  # "imdb": one migration of a PostgreSQL database at a time
-_LOCK_TIMEOUT = "15s"
+_MIGRATION_TIMEOUT = "10min"  # for a migration by another process
+_LOCK_TIMEOUT = "15s"  # for those who are using the tables
 _alembic = threading.Lock()  # its environment is global to the process
 
 
@@ -240,11 +241,11 @@ def _migrating(transactions: Transactions, *, dry_run: bool) -> Iterator[Connect
 
 
 def _lock(connection: Connection) -> None:
-    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    limit = text("SELECT set_config(:name, :limit, true)")
+    connection.execute(limit, {"name": "statement_timeout", "limit": "0"})
+    connection.execute(limit, {"name": "lock_timeout", "limit": _MIGRATION_TIMEOUT})
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    connection.execute(  # others may be using its tables
-        text("SELECT set_config('lock_timeout', :limit, true)"), {"limit": _LOCK_TIMEOUT}
-    )
+    connection.execute(limit, {"name": "lock_timeout", "limit": _LOCK_TIMEOUT})
 
 
 def _check_foreign_keys(connection: Connection) -> None:

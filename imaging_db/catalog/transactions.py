@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -36,7 +36,7 @@ class Transactions:
         self._deadline = None if settings.is_sqlite else patience
 
     def read(self, work: Callable[[Connection], T]) -> T:
-        """Return what ``work`` reads, in one snapshot on SQLite."""
+        """Return what ``work`` reads, all of it in one snapshot."""
         return self._run(work, write=False)
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -58,8 +58,15 @@ class Transactions:
                 time.sleep(_PAUSE * attempt)
             return self._once(work, write=write)
 
+    def _options(self, *, write: bool) -> dict[str, Any]:
+        if self.settings.is_sqlite:
+            return {WRITE: write}
+        if write:
+            return {}
+        return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
     def _once(self, work: Callable[[Connection], T], *, write: bool) -> T:
         with Deadlines.within(self._deadline), self.engine.connect() as connection:
-            connection = connection.execution_options(**{WRITE: write})
+            connection = connection.execution_options(**self._options(write=write))
             with connection.begin():
                 return work(connection)

@@ -12,6 +12,8 @@ from imaging_db.readers.base import Match, ReaderOptions, ReaderSpec
 if TYPE_CHECKING:
     from imaging_db.readers.tiff_reader import TiffPagesReader
 
+_LOOKED_AT = 8  # files of a folder: one of them may be damaged
+
 
 def sniff(path: Path) -> Match:
     """Return EXACT for OME-XML or Micro-Manager's tags inside, NO for everything else."""
@@ -20,7 +22,7 @@ def sniff(path: Path) -> Match:
     try:
         if path.is_dir():
             candidates = [*ome_files_in(path), *xml_files_in(path)]
-            return max((_sniff_file(p) for p in candidates[:1]), default=Match.NO)
+            return max((_sniff_file(p) for p in candidates[:_LOOKED_AT]), default=Match.NO)
         return _sniff_file(path)
     except OSError:
         return Match.NO

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from imaging_db.readers.tiff_bytes import FileBytes
 
+# JPEG XR: its library ends the process (SIGFPE) on damaged data instead of reporting an error.
+_CRASHING = (22610, 34934)
 _FAX = (2, 3, 4)
 JPEG = (6, 7, 34892, 33007)
 # How many bytes one byte of these can become at most, with room to spare (deflate: 1032, RFC 1951).
@@ -175,6 +177,9 @@ def _decodable(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> int
     import tifffile
 
     code = int(page.compression)
+    if code in _CRASHING:
+        cause = f"compression {_name(page.compression)} is not read: damaged data end the program"
+        raise UnsupportedFormat(source.path, cause, page=index)
     if code != 1:
         try:
             tifffile.TIFF.DECOMPRESSORS[code]

@@ -9,6 +9,8 @@ names. Nothing that is there is changed but for that name.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -21,7 +23,7 @@ depends_on = None
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 
 
-def _tables() -> dict[str, list[sa.Column]]:
+def _tables() -> dict[str, list[sa.Column[Any]]]:
     whole, words = sa.Integer, sa.String
     return {
         "data_set": [
@@ -93,7 +95,7 @@ def downgrade() -> None:
         op.drop_table(name)
 
 
-def _create(name: str, columns: list[sa.Column]) -> None:
+def _create(name: str, columns: list[sa.Column[Any]]) -> None:
     column, target = REFERENCES[name]
     op.create_table(
         name,
@@ -103,7 +105,7 @@ def _create(name: str, columns: list[sa.Column]) -> None:
     )
 
 
-def _complete(name: str, columns: list[sa.Column]) -> None:
+def _complete(name: str, columns: list[sa.Column[Any]]) -> None:
     """Add what a table of an early generation lacks."""
     there = {column["name"] for column in sa.inspect(op.get_bind()).get_columns(name)}
     if "s3_dir" in there and "storage_dir" not in there:

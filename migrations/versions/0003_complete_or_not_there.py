@@ -157,8 +157,8 @@ def upgrade() -> None:
     for table in NEW_COLUMNS:
         _constrain(table)
     _widen_frame_ids(connection, "bigint")
-    for name, (table, columns) in INDEXES.items():
-        op.create_index(name, table, columns)
+    for name, (table, indexed) in INDEXES.items():
+        op.create_index(name, table, indexed)
 
 
 def downgrade() -> None:

@@ -380,7 +380,7 @@ def test_numpy_numbers_are_kept_as_numbers(catalog: Catalog) -> None:
     numbers = np.arange(4)
     stored = [
         frame(
-            *(np.int64(n) for n in (c, 1, 2, 3)),
+            *map(np.int64, (c, 1, 2, 3)),  # type: ignore[arg-type]
             object_size=np.uint64(5),
             width=np.int32(64),
             metadata={"gain": np.float32(1.5), "roi": numbers, "index": np.int16(7)},
@@ -475,6 +475,36 @@ def test_a_parent_is_not_deleted(catalog: Catalog) -> None:
     with pytest.raises(Conflict, match=f"{OTHER} is the parent of {SERIAL}"):
         catalog.begin_delete(OTHER)
     assert catalog.dataset(OTHER).status is DatasetStatus.READY
+
+
+def test_a_parent_goes_or_gets_a_child_but_not_both(catalog: Catalog) -> None:
+    for round_ in range(8):
+        parent = f"PARENT-2020-01-01-00-00-00-{round_:04d}"
+        child = f"CHILD-2020-01-01-00-00-00-{round_:04d}"
+        store(catalog, [frame()], parent)
+        barrier = threading.Barrier(2)
+
+        def delete(serial: str = parent, barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait()
+            try:
+                catalog.begin_delete(serial)
+            except Conflict:
+                return False
+            return True
+
+        def claim(
+            serial: str = child, parent: str = parent, barrier: threading.Barrier = barrier
+        ) -> bool:
+            barrier.wait()
+            try:
+                catalog.claim(draft(serial, parent_serial=parent), token="me")
+            except ConfigError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(2) as pool:
+            deleted, claimed = pool.submit(delete), pool.submit(claim)
+            assert deleted.result() != claimed.result()
 
 
 def test_datasets_with_the_same_objects_protect_each_other(catalog: Catalog) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -133,7 +134,7 @@ def test_case_beyond_ascii(catalog: Catalog) -> None:
 def test_hostile_words_find_only_themselves(lab: Catalog, text: str) -> None:
     expected = {"%": 1, "_": 1}.get(text, 0)
     for field in ("project", "microscope", "description"):
-        found = lab.count_datasets(DatasetQuery(**{field: text}))
+        found = lab.count_datasets(replace(DatasetQuery(), **{field: text}))
         assert found == (expected if field == "description" else 0)
     lab.count_datasets(DatasetQuery(text=text, parent=text, format=text))
     with pytest.raises(DatasetNotFound):

@@ -143,7 +143,11 @@ def age(catalog: Catalog, claim: Claim, seconds: float) -> None:
 
     transactions = Transactions(catalog._transactions.settings)
     mine = DatasetRow.id == claim.dataset_id
-    beat = transactions.read(lambda c: c.scalar(select(DatasetRow.claim_heartbeat).where(mine)))
+    beat = transactions.read(
+        lambda c: c.execute(select(DatasetRow.claim_heartbeat).where(mine)).scalar_one()
+    )
+    if beat is None:
+        raise ValueError("nobody holds it")
     older = update(DatasetRow).where(mine).values(claim_heartbeat=beat - timedelta(seconds=seconds))
     transactions.write(lambda c: c.execute(older))
     transactions.close()

@@ -212,6 +212,11 @@ class TestRefusals:
         with pytest.raises(UnsupportedFormat, match="page 0: compression"):
             TiffSource(path)
 
+    def test_a_compression_whose_decoder_is_not_safe(self, tmp_path: Path) -> None:
+        path = write_pages(tmp_path / "a.tif", planes(1), compression="jpegxr")
+        with pytest.raises(UnsupportedFormat, match="page 0: compression JPEGXR is not read"):
+            TiffSource(path)
+
     def test_a_volume_in_one_page(self, tmp_path: Path) -> None:
         path = tmp_path / "a.tif"
         tifffile.imwrite(path, planes(4, shape=(16, 16)), volumetric=True, photometric="minisblack")
