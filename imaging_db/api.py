@@ -108,6 +108,9 @@ class ImagingDB:
 
     def datasets(self, query: DatasetQuery | None = None, **criteria: Any) -> Iterator[Dataset]:
         """Yield the datasets that match, ordered by serial; criteria are fields of `DatasetQuery`."""
+        default = self.settings.origins.get("database") == "embedded default"
+        if default and self._catalog is None and not Path(self.settings.database.dbname).exists():
+            return iter(())  # nothing was uploaded yet
         return self.catalog.datasets(replace(query or DatasetQuery(), **criteria))
 
     def dataset(self, serial: str) -> DatasetView:
@@ -166,6 +169,7 @@ class ImagingDB:
         uploader = Uploader(
             self.catalog,
             self.store,
+            self.store_of,
             workers=workers,
             overwrite=overwrite,
             progress=progress or Silent(),
@@ -284,6 +288,16 @@ class DatasetView:
     def acquisition(self) -> Acquisition:
         """Return sizes, types and metadata of a frames dataset."""
         return self._db.catalog.acquisition(self.dataset.serial)
+
+    @property
+    def channels(self) -> list[tuple[int, str | None]]:
+        """Return index and name of every channel."""
+        return self._db.catalog.channels(self.dataset.serial)
+
+    @property
+    def positions(self) -> list[tuple[int, str | None]]:
+        """Return index and name of every position."""
+        return self._db.catalog.positions(self.dataset.serial)
 
     @property
     def files(self) -> list[StoredFile]:

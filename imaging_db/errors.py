@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     from imaging_db.model import Dataset
 
 
+_MEND = "restore it from a backup, or upload the source again with --overwrite"
+
+
 class ImagingDBError(Exception):
     """Root of all errors that imaging_db raises on purpose."""
 
@@ -191,7 +194,7 @@ class ObjectNotFound(IntegrityError, LookupError):
 
     def __init__(self, key: str, where: str) -> None:
         self.key = key
-        super().__init__(f"{key} is missing from {where}")
+        super().__init__(f"{key} is missing from {where}", hint=_MEND)
 
 
 class ChecksumMismatch(IntegrityError):
@@ -199,7 +202,9 @@ class ChecksumMismatch(IntegrityError):
 
     def __init__(self, key: str, *, expected: str, found: str) -> None:
         self.key, self.expected, self.found = key, expected, found
-        super().__init__(f"{key} is damaged: sha256 {found[:12]}... instead of {expected[:12]}...")
+        super().__init__(
+            f"{key} is damaged: sha256 {found[:12]}... instead of {expected[:12]}...", hint=_MEND
+        )
 
 
 class ObjectsDamaged(IntegrityError):

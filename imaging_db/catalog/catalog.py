@@ -305,6 +305,14 @@ class Catalog:
             )
         )
 
+    def positions(self, serial: str) -> list[tuple[int, str | None]]:
+        """Return index and name of every position, by index. Raises `DatasetNotFound`."""
+        return self._read(
+            lambda connection: frames.positions(
+                connection, datasets.ready_row(connection, serial).id
+            )
+        )
+
     def files(self, serial: str) -> Iterator[StoredFile]:
         """Yield the files of a dataset by name; none for one of frames. Raises as `frames` does."""
         dataset = self._read(lambda connection: datasets.ready_row(connection, serial))

@@ -72,7 +72,7 @@ def _check_unshared(connection: Connection, found: AnyRow) -> None:
     if children:
         raise Conflict(
             f"{found.dataset_serial} is the parent of {', '.join(children)}",
-            hint="delete those first",
+            hint="it cannot be taken away while they exist",
         )
     sharing = connection.scalars(
         select(child.dataset_serial)

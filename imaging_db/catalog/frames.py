@@ -116,17 +116,27 @@ def count_frames(connection: Connection, dataset_id: int, selection: FrameSelect
 
 
 def channels(connection: Connection, dataset_id: int) -> list[tuple[int, str | None]]:
-    """Return index and name of every channel that is present, by index.
+    """Return index and name of every channel that is present, by index."""
+    return _labels(connection, dataset_id, FrameRow.channel_idx, FrameRow.channel_name, _ORDER)
 
-    Steps from channel to channel along the index, rather than over every frame.
-    """
-    step = select(FrameRow.channel_idx, FrameRow.channel_name).order_by(*_ORDER).limit(1)
+
+def positions(connection: Connection, dataset_id: int) -> list[tuple[int, str | None]]:
+    """Return index and name of every position that is present, by index."""
+    order = (FrameRow.pos_idx, FrameRow.time_idx, FrameRow.channel_idx, FrameRow.slice_idx)
+    return _labels(connection, dataset_id, FrameRow.pos_idx, FrameRow.position_name, order)
+
+
+def _labels(
+    connection: Connection, dataset_id: int, index: Any, name: Any, order: Sequence[Any]
+) -> list[tuple[int, str | None]]:
+    """Return distinct indices with their names; steps along the database's index, not over every frame."""
+    step = select(index, name).order_by(*order).limit(1)
     step = step.where(_of_dataset(connection, dataset_id))
     found: list[tuple[int, str | None]] = []
     row = connection.execute(step).one_or_none()
     while row is not None:
         found.append((row[0], row[1]))
-        row = connection.execute(step.where(FrameRow.channel_idx > row[0])).one_or_none()
+        row = connection.execute(step.where(index > row[0])).one_or_none()
     return found
 
 

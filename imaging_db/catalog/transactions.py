@@ -61,9 +61,7 @@ class Transactions:
     def _options(self, *, write: bool) -> dict[str, Any]:
         if self.settings.is_sqlite:
             return {WRITE: write}
-        if write:
-            return {}
-        return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        return {} if write else {"isolation_level": "REPEATABLE READ"}
 
     def _once(self, work: Callable[[Connection], T], *, write: bool) -> T:
         with Deadlines.within(self._deadline), self.engine.connect() as connection:

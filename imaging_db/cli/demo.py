@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -147,4 +148,6 @@ def _run(command: str, folder: Path) -> None:
 
 
 def _call(arguments: Sequence[str], folder: Path) -> int:
-    return subprocess.run(arguments, cwd=folder, check=False).returncode  # noqa: S603 - our own commands
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("IMAGING_DB_")}
+    done = subprocess.run(arguments, cwd=folder, env=environment, check=False)  # noqa: S603 - our own
+    return done.returncode

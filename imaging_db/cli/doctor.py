@@ -95,7 +95,7 @@ def _catalog(db: ImagingDB) -> Finding:
     if database.is_sqlite and not Path(database.dbname).exists():
         return Finding("catalog", "ok", f"{database.address} will be made by the first upload")
     count = sum(1 for _ in db.datasets())
-    return Finding("catalog", "ok", f"{database.address}: {count} datasets")
+    return Finding("catalog", "ok", f"{database.address}: {output.count(count, 'dataset')}")
 
 
 def _store(db: ImagingDB) -> Finding:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from imaging_db.cli import output
@@ -79,47 +81,54 @@ def show_dataset(args: argparse.Namespace) -> int:
                 record["objects"] = output.plain(objects)
             output.result_json(record)
             return OK
-        _print_dataset(view)
-        if frames:
-            _print_acquisition(view)
+        facts = _dataset_facts(view) | (_acquisition_facts(view) if frames else {})
+        output.table((key, value) for key, value in facts.items() if value)
         for item in objects or ():
             name = getattr(item, "file_name", getattr(item, "name", ""))
             output.result(f"{item.sha256 or '-' * 64}  {name}")
     return OK
 
 
-def _print_dataset(view: DatasetView) -> None:
+def _dataset_facts(view: DatasetView) -> dict[str, object]:
     dataset = view.dataset
-    values = {
+    return {
         "dataset": dataset.serial,
         "description": dataset.description,
         "microscope": dataset.microscope,
-        "acquired": dataset.acquired_at,
+        "acquired": _time(dataset.acquired_at),
         "parent": dataset.parent_serial,
-        "uploaded": dataset.published_at and f"{dataset.published_at:%Y-%m-%d %H:%M:%S} UTC",
+        "uploaded": _time(dataset.published_at),
         "store": dataset.storage and f"{dataset.storage}:{dataset.storage_access}",
         "folder": f"{dataset.storage_dir}/",
         dataset.upload_type.value: dataset.nbr_objects,
     }
-    output.table((key, value) for key, value in values.items() if value is not None)
 
 
-def _print_acquisition(view: DatasetView) -> None:
+def _acquisition_facts(view: DatasetView) -> dict[str, object]:
     found = view.acquisition
-    size = f"{found.width} x {found.height}" if found.width else "differing"
-    values = {
+    size = f"{found.width} x {found.height}" if found.width else "of different sizes,"
+    return {
         "format": found.format,
-        "frame": f"{size} {found.dtype or ''}, {found.colors or '?'} sample(s)",
-        "channels": ", ".join(f"{i}={name or '?'}" for i, name in enumerate(found.channel_names)),
+        "frame": f"{size} {found.dtype or ''}, {output.count(found.colors or 1, 'sample')} a pixel",
+        "channels": _numbered(view.channels),
         "slices": found.nbr_slices,
         "timepoints": found.nbr_timepoints,
-        "positions": ", ".join(str(name) for name in found.position_names if name)
-        or found.nbr_positions,
+        "positions": _numbered(view.positions),
         "pixel size": found.pixel_size_x_um and f"{found.pixel_size_x_um:g} um",
         "z step": found.z_step_um and f"{found.z_step_um:g} um",
-        "expected": found.nbr_expected and f"{found.nbr_expected} frames were planned",
+        "planned": found.nbr_expected and f"{found.nbr_expected} frames",
     }
-    output.table((key, value) for key, value in values.items() if value)
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _numbered(labels: Sequence[tuple[int, str | None]]) -> str:
+    """Return ``0=Cy5, 1=DAPI``, or how many there are where none has a name."""
+    if not any(name for _, name in labels):
+        return str(len(labels))
+    return ", ".join(f"{index}={name or '?'}" for index, name in labels)
 
 
 def verify_datasets(args: argparse.Namespace) -> int:

@@ -49,9 +49,11 @@ def error_lines(error: Exception) -> list[str]:
 
 def errors(error: Exception, *, where: str = "") -> None:
     """Print an error to stderr, a line each; ``where`` names the row of a CSV."""
+    subject = where.rpartition(" ")[2]
     for line in error_lines(error):
+        told = line.removeprefix(f"{subject} ") if subject else line
         prefix = f"{where}: " if where else ""
-        print(f"error: {printable(prefix + line)}", file=sys.stderr)
+        print(f"error: {printable(prefix + told)}", file=sys.stderr)
 
 
 def printable(text: str) -> str:

@@ -66,7 +66,9 @@ def load_settings(
         values = problems.collect(lambda: _config_values(config_file))
         if values is not None:
             upload = problems.collect(lambda: _upload(values, config_file, origins))
-            store = problems.collect(lambda: _store(values, config_file, flags, origins))
+            store = problems.collect(
+                lambda: _store(values, config_file, _default_store(database), flags, origins)
+            )
     problems.stop()
     if database is None or upload is None or store is None:  # each failure above left a problem
         raise ConfigError("settings could not be read")
@@ -140,24 +142,40 @@ def _upload(values: Mapping[str, Any], found: Found, origins: dict[str, str]) ->
 def _store(
     values: Mapping[str, Any],
     found: Found,
+    default: Path,
     flags: Mapping[str, str | None],
     origins: dict[str, str],
 ) -> StoreSettings:
     given = {key: value for key, value in flags.items() if value is not None}
     keys = Keys({**values, **given}, found.path, (*CONFIG_KEYS, "storage"))
     keys.problems.clear()  # unknown keys were told by _upload
-    storage = keys.choice("storage", STORAGES) or "local"
+    storage = keys.choice("storage", _storages(values.get("storage"))) or "local"
     access = keys.text("storage_access")
     origins["store"] = "command line" if given else origins.get("upload", found.origin)
     if storage == "s3" and access is None:
         keys.problem("storage_access", "is required for s3: the name of the bucket")
     if storage == "local":
-        default = data_home() / "store"
         folder = Path(given["storage_access"]).expanduser() if "storage_access" in given else None
         access = str(folder.absolute() if folder else _beside(access, found) if access else default)
         origins["store"] = "embedded default" if access == str(default) else origins["store"]
     _stop_on(keys)
     return StoreSettings(storage, access or "", keys.text("endpoint_url"))
+
+
+def _storages(named: object) -> tuple[str, ...]:
+    """Return the kinds of stores: our own, and the plugins' only where one may be meant."""
+    if named in (None, *STORAGES):
+        return STORAGES
+    from importlib.metadata import entry_points
+
+    return (*STORAGES, *(entry.name for entry in entry_points(group="imaging_db.stores")))
+
+
+def _default_store(database: DatabaseSettings | None) -> Path:
+    """Return where bytes go if nothing else is said: beside a SQLite catalog, else the data folder."""
+    if database is not None and database.is_sqlite and database.dbname != ":memory:":
+        return Path(database.dbname).parent / "store"
+    return data_home() / "store"
 
 
 def _beside(text: str, found: Found) -> Path:

@@ -57,8 +57,9 @@ def read_manifest(path: Path | str) -> Manifest:
     """
     path = Path(path)
     header, records = _read_table(path)
-    _check_header(path, header)
-    problems: list[str] = []
+    problems = _header_problems(path, header)
+    if any(name not in header for name in _REQUIRED):
+        raise ConfigError(problems)
     rows = [_row(path, line, cells, problems) for line, cells in records]
     if not rows and not problems:
         problems.append(f"{path}: has a header and no rows")
@@ -122,7 +123,7 @@ def _read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _check_header(path: Path, header: Sequence[str]) -> None:
+def _header_problems(path: Path, header: Sequence[str]) -> list[str]:
     named = [name for name in header if name]
     problems = [
         f"{path}: missing column '{name}' (found: {', '.join(named)})"
@@ -139,8 +140,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         for name in dict.fromkeys(named)
         if named.count(name) > 1
     ]
-    if problems:
-        raise ConfigError(problems)
+    return problems
 
 
 def _row(path: Path, line: int, cells: dict[str, str], problems: list[str]) -> ManifestRow | None:

@@ -42,7 +42,7 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where the bytes are. ``storage`` is one of `STORAGES`.
+    """Where the bytes are. ``storage`` is one of `STORAGES`, or a plugin's name.
 
     ``access`` is an absolute folder for ``local``, a bucket name for ``s3``; ``endpoint_url`` names an
     S3-compatible server. Credentials are found by boto3's own rules, never kept here.

@@ -171,7 +171,10 @@ def _words(chosen: Chosen, axis: str) -> list[str] | None:
         return None
     if isinstance(chosen, (int, str, range, slice)) or hasattr(chosen, "__index__"):
         return [_word(chosen, axis)]
-    return [_word(item, axis) for item in chosen]
+    words = [_word(item, axis) for item in chosen]
+    if not words:
+        raise UsageError(f"{axis}: an empty list selects no frame", hint="leave it out to mean all")
+    return words
 
 
 def _word(item: object, axis: str) -> str:

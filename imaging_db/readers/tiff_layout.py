@@ -110,9 +110,11 @@ class Layout:
         if decode is None:
             raise TypeError("a page of plain bytes has no decoder")
         options = {"jpegtables": segments.jpeg_tables} if self.compression_code in JPEG else {}
+        needed = self.raw_segment_sizes()
+        sizes = needed if len(needed) else segments.byte_counts
         pixels = np.zeros(self.stored, self.dtype)
         for index in range(self.segment_count):
-            data = source.read(int(segments.offsets[index]), int(segments.byte_counts[index]))
+            data = source.read(int(segments.offsets[index]), int(sizes[index]))
             if self.compression_code in JPEG:
                 _check_jpeg_size(
                     data, self.tile if self.is_tiled else (self.strip_rows, self.stored[3])

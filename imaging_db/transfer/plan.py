@@ -20,6 +20,7 @@ from imaging_db.model import (
 )
 from imaging_db.readers import registry
 from imaging_db.readers.base import Reader, ReaderOptions, ReaderSpec, ReadLimits
+from imaging_db.readers.filename_parsers import get_parser
 from imaging_db.stores.layout import frame_name, object_key, storage_dir
 from imaging_db.transfer.sources import files_of, fingerprint
 
@@ -80,10 +81,12 @@ class Planner:
     """Makes plans for the rows of one CSV; the reader and the schema are looked up once."""
 
     def __init__(self, settings: Settings) -> None:
-        """Check what the config names: reader, schema; `ConfigError` where one does not exist."""
+        """Check what the config names: reader, parser, schema; `ConfigError` where one does not exist."""
         self._settings = settings
         upload = settings.upload
         self._spec = registry.get(upload.frames_format) if upload.frames_format else None
+        if upload.filename_parser:
+            get_parser(upload.filename_parser)
         self._schema = MetadataSchema(upload.meta_schema) if upload.meta_schema else None
 
     def plan(self, row: ManifestRow, where: str) -> UploadPlan:

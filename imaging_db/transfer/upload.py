@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from imaging_db.catalog import Catalog
@@ -16,17 +17,20 @@ from imaging_db.transfer.pool import worker_count
 from imaging_db.transfer.remove import remove_dataset, remove_objects
 from imaging_db.transfer.report import Outcome, Progress, Silent, UploadReport
 from imaging_db.transfer.stream import Stream
+from imaging_db.transfer.verify import Verifier
 
 
 @dataclass(frozen=True)
 class Uploader:
     """Uploads planned rows into one catalog and one store.
 
+    ``store_of`` gives the store that holds a dataset which is there already: not always this one.
     ``workers`` None lets each row choose by the machine and the size of its frames.
     """
 
     catalog: Catalog
     store: Store
+    store_of: Callable[[Dataset], Store]
     workers: int | None = None
     overwrite: bool = False
     progress: Progress = field(default_factory=Silent)
@@ -40,7 +44,7 @@ class Uploader:
             Nothing of the row can be seen then; what was stored is kept for the next run.
         """
         started = time.monotonic()
-        removed = 0
+        removed, outcome = 0, Outcome.UPLOADED
         try:
             claim = take_claim(self.catalog, plan.draft)
         except DatasetExists as exists:
@@ -48,11 +52,13 @@ class Uploader:
                 return _report(plan, Outcome.ALREADY_THERE, started)
             if not self.overwrite:
                 raise
-            removed = remove_dataset(self.catalog, self.store, plan.draft.serial)
+            outcome = Outcome.REPLACED
+            removed = remove_dataset(
+                self.catalog, self.store_of(exists.existing), plan.draft.serial
+            )
             claim = take_claim(self.catalog, plan.draft)
         stream, cleared = self._write(plan, claim)
         removed += cleared
-        outcome = Outcome.REPLACED if removed else Outcome.UPLOADED
         return replace(
             _report(plan, outcome, started),
             reused=stream.reused,
@@ -63,9 +69,15 @@ class Uploader:
     def _holds_already(self, existing: Dataset, plan: UploadPlan) -> bool:
         if existing.status is not DatasetStatus.READY:
             return False
-        if existing.fingerprint == plan.draft.fingerprint:
-            return True
-        return same_content(self.catalog, existing, plan, workers=self._workers(plan))
+        same = existing.fingerprint == plan.draft.fingerprint or same_content(
+            self.catalog, existing, plan, workers=self._workers(plan)
+        )
+        return same and not (self.overwrite and self._is_damaged(existing))
+
+    def _is_damaged(self, existing: Dataset) -> bool:
+        """Return True where an object of a dataset is missing or not as recorded: --overwrite mends it."""
+        verifier = Verifier(self.catalog, self.store_of(existing), self.workers)
+        return bool(verifier.verify(existing).failures)
 
     def _write(self, plan: UploadPlan, claim: Claim) -> tuple[Stream, int]:
         """Return the stream that ran, and how many objects of others were removed for it."""

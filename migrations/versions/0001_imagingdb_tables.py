@@ -23,55 +23,26 @@ depends_on = None
 JSON = sa.JSON().with_variant(JSONB(), "postgresql")
 
 
-def _tables() -> dict[str, list[sa.Column[Any]]]:
-    whole, words = sa.Integer, sa.String
-    return {
-        "data_set": [
-            sa.Column("id", whole, primary_key=True),
-            sa.Column("dataset_serial", words),
-            sa.Column("description", words),
-            sa.Column("microscope", words),
-            sa.Column("frames", sa.Boolean),
-            sa.Column("date_time", sa.DateTime),
-            sa.Column("parent_id", whole),
-        ],
-        "frames_global": [
-            sa.Column("id", whole, primary_key=True),
-            sa.Column("nbr_frames", whole),
-            sa.Column("im_width", whole),
-            sa.Column("im_height", whole),
-            sa.Column("nbr_slices", whole),
-            sa.Column("nbr_channels", whole),
-            sa.Column("im_colors", whole),
-            sa.Column("nbr_timepoints", whole),
-            sa.Column("nbr_positions", whole),
-            sa.Column("bit_depth", words),
-            sa.Column("storage_dir", words),
-            sa.Column("metadata_json", JSON),
-            sa.Column("dataset_id", whole),
-        ],
-        "frames": [
-            sa.Column("id", whole, primary_key=True),
-            sa.Column("channel_idx", whole),
-            sa.Column("slice_idx", whole),
-            sa.Column("time_idx", whole),
-            sa.Column("pos_idx", whole),
-            sa.Column("channel_name", words),
-            sa.Column("file_name", words),
-            sa.Column("sha256", words),
-            sa.Column("metadata_json", JSON),
-            sa.Column("frames_global_id", whole),
-        ],
-        "file_global": [
-            sa.Column("id", whole, primary_key=True),
-            sa.Column("storage_dir", words),
-            sa.Column("file_name", words),
-            sa.Column("sha256", words),
-            sa.Column("metadata_json", JSON),
-            sa.Column("dataset_id", whole),
-        ],
-    }
+KEY = {"id": sa.Integer}
+COUNTS = ("nbr_slices", "nbr_channels", "im_colors", "nbr_timepoints", "nbr_positions")
+INDICES = ("channel_idx", "slice_idx", "time_idx", "pos_idx")
 
+TABLES: dict[str, dict[str, Any]] = {
+    "data_set": KEY
+    | dict.fromkeys(("dataset_serial", "description", "microscope"), sa.String)
+    | {"frames": sa.Boolean, "date_time": sa.DateTime, "parent_id": sa.Integer},
+    "frames_global": KEY
+    | dict.fromkeys(("nbr_frames", "im_width", "im_height", *COUNTS), sa.Integer)
+    | dict.fromkeys(("bit_depth", "storage_dir"), sa.String)
+    | {"metadata_json": JSON, "dataset_id": sa.Integer},
+    "frames": KEY
+    | dict.fromkeys(INDICES, sa.Integer)
+    | dict.fromkeys(("channel_name", "file_name", "sha256"), sa.String)
+    | {"metadata_json": JSON, "frames_global_id": sa.Integer},
+    "file_global": KEY
+    | dict.fromkeys(("storage_dir", "file_name", "sha256"), sa.String)
+    | {"metadata_json": JSON, "dataset_id": sa.Integer},
+}
 
 REFERENCES = {
     "data_set": ("parent_id", "data_set"),
@@ -83,7 +54,8 @@ REFERENCES = {
 
 def upgrade() -> None:
     there = set(sa.inspect(op.get_bind()).get_table_names())
-    for name, columns in _tables().items():
+    for name, kinds in TABLES.items():
+        columns = [sa.Column(column, kind) for column, kind in kinds.items()]
         if name in there:
             _complete(name, columns)
         else:
@@ -91,7 +63,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name in reversed(_tables()):
+    for name in reversed(TABLES):
         op.drop_table(name)
 
 

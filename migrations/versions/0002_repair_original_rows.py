@@ -149,17 +149,12 @@ def _adopt_frames(connection: sa.Connection) -> None:
 
 def _tell_upload_types(connection: sa.Connection) -> None:
     """Set the flag ``frames`` where it says nothing, or something else than the rows do."""
-    has_frames, has_files = _has(frames_global), _has(file_global)
-    for condition, value in (
-        (has_frames & ~has_files, True),
-        (has_files & ~has_frames, False),
-        (data_set.c.frames.is_(None), has_frames),
+    flag, has_frames, has_files = data_set.c.frames, _has(frames_global), _has(file_global)
+    for wrong, value in (
+        (has_frames & ~has_files & flag.is_not(True), True),
+        (has_files & ~has_frames & flag.is_not(False), False),
+        (flag.is_(None), has_frames),
     ):
-        wrong = condition & (
-            sa.func.coalesce(data_set.c.frames, ~sa.literal(value)) != value
-            if isinstance(value, bool)
-            else sa.true()
-        )
         changed = connection.execute(sa.update(data_set).where(wrong).values(frames=value))
         _note_count(changed.rowcount, "datasets did not tell rightly whether they hold frames")
 
@@ -253,7 +248,7 @@ def _separate_frames(connection: sa.Connection) -> None:
         .order_by(number.c.frames_global_id, number.c.n)
     )
     groups = connection.execute(surplus).all()
-    moves = [
+    moves = [  # all of them before the first is moved, which would change the numbers
         connection.scalars(
             sa.select(number.c.id).where(
                 number.c.n == group.n, number.c.frames_global_id == group.frames_global_id

@@ -238,7 +238,7 @@ def test_show_verify_config_readers_stores_doctor(
         ("config", "show", "--json"): '"origin"',
         ("readers",): "ome_tiff",
         ("stores",): "local",
-        ("doctor",): "1 datasets",
+        ("doctor",): "1 dataset",
         ("db", "current"): "current",
         ("db", "check"): "as they should be",
         ("db", "upgrade"): "nothing to do",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -132,9 +131,11 @@ def test_case_beyond_ascii(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:12]))
 def test_hostile_words_find_only_themselves(lab: Catalog, text: str) -> None:
+    question: dict[str, Any]
     expected = {"%": 1, "_": 1}.get(text, 0)
     for field in ("project", "microscope", "description"):
-        found = lab.count_datasets(replace(DatasetQuery(), **{field: text}))
+        question = {field: text}
+        found = lab.count_datasets(DatasetQuery(**question))
         assert found == (expected if field == "description" else 0)
     lab.count_datasets(DatasetQuery(text=text, parent=text, format=text))
     with pytest.raises(DatasetNotFound):

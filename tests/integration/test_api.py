@@ -178,6 +178,20 @@ def test_a_reader_that_does_not_exist_is_told_before_anything_starts(
     assert "unknown reader" in caught.value.problems[1] or "ome_tif2" in caught.value.problems[1]
 
 
+def test_a_parser_that_does_not_exist_is_told_before_anything_starts(
+    small_lab: Lab, tmp_path: Path
+) -> None:
+    imagej_stack(tmp_path / "a.tif")
+    with pytest.raises(ConfigError, match="parse_sms_nme"):
+        small_lab.config(filename_parser="parse_sms_nme").upload(tmp_path / "a.tif")
+    assert not Path(small_lab.settings.database.dbname).exists()
+
+
+def test_a_database_that_was_never_used_has_no_datasets(tmp_path: Path) -> None:
+    with ImagingDB.open() as db:
+        assert list(db.datasets()) == []
+
+
 def test_upload_settings_default_to_frames_of_any_format() -> None:
     assert UploadSettings().upload_type is UploadType.FRAMES
     assert UploadSettings().frames_format is None

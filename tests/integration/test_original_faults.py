@@ -8,6 +8,7 @@ import pytest
 
 from imaging_db import ImagingDB
 from imaging_db.catalog import Catalog
+from imaging_db.config import StoreSettings
 from imaging_db.errors import (
     ChecksumMismatch,
     DatasetExists,
@@ -19,7 +20,7 @@ from imaging_db.model import StoredFrame, sha256_of_pixels
 from imaging_db.stores.base import Store
 from imaging_db.transfer import Outcome
 from tests.support.acquisitions import imagej_stack
-from tests.support.lab import Lab
+from tests.support.lab import Lab, make_lab
 
 
 @pytest.fixture
@@ -175,3 +176,28 @@ def test_rows_of_frames_have_every_hash(small_lab: Lab, stack: Path) -> None:
             sha256_of_pixels(data[t, z, c]) for t in (0, 1) for z in (0, 1) for c in (0, 1)
         }
         assert all(f.object_sha256 and f.object_size for f in frames)
+
+
+def test_overwrite_mends_a_dataset_whose_objects_went_missing(small_lab: Lab, stack: Path) -> None:
+    small_lab.upload_one(stack)
+    with ImagingDB(small_lab.settings) as db:
+        db.store.delete(small_lab.keys()[0])
+    assert small_lab.upload_one(stack).outcome is Outcome.ALREADY_THERE
+    report = small_lab.upload_one(stack, overwrite=True)
+    assert (report.outcome, report.removed) == (Outcome.REPLACED, 7)
+    with ImagingDB(small_lab.settings) as db:
+        assert not db.verify(small_lab.serial()).failures
+    assert small_lab.upload_one(stack, overwrite=True).outcome is Outcome.ALREADY_THERE
+
+
+def test_overwrite_removes_the_old_objects_from_the_store_they_are_in(
+    small_lab: Lab, stack: Path, tmp_path: Path
+) -> None:
+    small_lab.upload_one(stack)
+    imagej_stack(stack, seed=3)
+    store = StoreSettings("local", str(tmp_path / "new store"))
+    moved = make_lab(small_lab.settings.database, store, tmp_path)
+    report = moved.upload_one(stack, overwrite=True)
+    assert (report.outcome, report.removed) == (Outcome.REPLACED, 8)
+    assert small_lab.keys() == []
+    assert len(moved.keys()) == 8

@@ -60,6 +60,11 @@ def test_python_values_mean_the_same_as_words() -> None:
         FrameSelection.of(slices=[1.5])  # type: ignore[list-item]
 
 
+def test_an_empty_list_never_means_everything() -> None:
+    with pytest.raises(UsageError, match="positions: an empty list"):
+        FrameSelection.of(positions=[])
+
+
 def test_no_words_select_everything() -> None:
     assert FrameSelection.from_text(None).everything
     assert not FrameSelection.from_text(["0"]).everything
