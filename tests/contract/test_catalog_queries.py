@@ -250,7 +250,10 @@ def _means(selection: FrameSelection, one: StoredFrame) -> bool:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(channels=axes, slices=axes, timepoints=axes, positions=axes, channel_names=names)
 def test_a_selection_means_what_a_filter_means(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, Connection, MetaData, Table, create_engine, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -179,6 +179,7 @@ anything = st.recursive(
 )
 
 
+@settings(database=None)
 @given(anything)
 def test_whatever_is_written_can_be_kept_and_read(value: Any) -> None:
     text = dump_json(value)
@@ -187,6 +188,7 @@ def test_whatever_is_written_can_be_kept_and_read(value: Any) -> None:
     assert "\x00" not in str(kept)
 
 
+@settings(database=None)
 @given(st.text(st.characters()))
 def test_text_is_kept_or_replaced_but_never_refused(text: str) -> None:
     kept = CleanText().process_bind_param(text, sqlite.dialect())
