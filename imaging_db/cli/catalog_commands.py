@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from imaging_db.cli import output
 from imaging_db.cli.exit_codes import OK
-from imaging_db.cli.options import add_debug, add_json, add_login
+from imaging_db.cli.options import Commands, add_command, add_debug, add_json, add_login
 from imaging_db.config import DatabaseSettings, load_settings
 
 UPGRADE = """\
@@ -16,34 +16,37 @@ tables, one of an older version or of the original imagingDB is changed in place
 row. Prints what it found and changed; --dry-run does it all and takes it back."""
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: Commands) -> None:
     """Add db with its actions."""
     db = commands.add_parser("db", help="the catalog's schema: upgrade, current, check")
     actions = db.add_subparsers(metavar="ACTION", required=True)
-    upgrade = _action(actions, "upgrade", "bring the catalog up to date", UPGRADE, run_upgrade)
+    upgrade = _action(
+        actions,
+        "upgrade",
+        run_upgrade,
+        summary="bring the catalog up to date",
+        description=UPGRADE,
+    )
     upgrade.add_argument(
         "--dry-run", action="store_true", help="tell what would change, change nothing"
     )
-    _action(actions, "current", "which schema the catalog has", "", run_current)
-    _action(
-        actions, "check", "compare the catalog's tables with what they should be", "", run_check
-    )
+    _action(actions, "current", run_current, summary="which schema the catalog has")
+    summary = "compare the catalog's tables with what they should be"
+    _action(actions, "check", run_check, summary=summary)
 
 
 def _action(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    actions: Commands,
     name: str,
-    summary: str,
-    description: str,
     run: Callable[[argparse.Namespace], int],
+    *,
+    summary: str,
+    description: str = "",
 ) -> argparse.ArgumentParser:
-    parser = actions.add_parser(
-        name, help=summary, description=description or summary, allow_abbrev=False
-    )
+    parser = add_command(actions, name, run, summary=summary, description=description)
     add_login(parser)
     add_json(parser)
     add_debug(parser)
-    parser.set_defaults(run=run)
     return parser
 
 

@@ -16,7 +16,14 @@ from pathlib import Path
 
 from imaging_db.cli import output
 from imaging_db.cli.exit_codes import OK
-from imaging_db.cli.options import add_config, add_debug, add_login, open_db
+from imaging_db.cli.options import (
+    Commands,
+    add_command,
+    add_config,
+    add_debug,
+    add_login,
+    open_db,
+)
 from imaging_db.errors import ImagingDBError, UsageError
 
 SERIAL = "DEMO-2016-02-11-09-00-16-0001"
@@ -38,21 +45,31 @@ _TOUR = (
 )
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: Commands) -> None:
     """Add demo and init."""
-    demo = commands.add_parser(
-        "demo", help="try it on a real acquisition that comes with imaging_db", allow_abbrev=False
+    demo = add_command(
+        commands,
+        "demo",
+        run_demo,
+        summary="try it on a real acquisition that comes with imaging_db",
     )
-    demo.add_argument("folder", nargs="?", default="imaging_db_demo", metavar="FOLDER")
+    demo.add_argument(
+        "folder",
+        nargs="?",
+        default="imaging_db_demo",
+        metavar="FOLDER",
+        help="where everything of the demo goes; imaging_db_demo if you name none",
+    )
     add_debug(demo)
-    demo.set_defaults(run=run_demo)
-    init = commands.add_parser(
-        "init", help="make the catalog and the store ready for the first upload", allow_abbrev=False
+    init = add_command(
+        commands,
+        "init",
+        run_init,
+        summary="make the catalog and the store ready for the first upload",
     )
     add_login(init)
     add_config(init)
     add_debug(init)
-    init.set_defaults(run=run_init)
 
 
 def run_init(args: argparse.Namespace) -> int:

@@ -14,7 +14,15 @@ from pathlib import Path
 from imaging_db.api import ImagingDB
 from imaging_db.cli import output
 from imaging_db.cli.exit_codes import OK
-from imaging_db.cli.options import add_config, add_debug, add_json, add_login, open_db
+from imaging_db.cli.options import (
+    Commands,
+    add_command,
+    add_config,
+    add_debug,
+    add_json,
+    add_login,
+    open_db,
+)
 from imaging_db.config import find_login
 from imaging_db.errors import ConfigError, ImagingDBError
 from imaging_db.readers import registry
@@ -32,16 +40,13 @@ class Finding:
     exit_code: int = OK
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: Commands) -> None:
     """Add doctor."""
-    doctor = commands.add_parser(
-        "doctor", help="check login, catalog, store and readers", allow_abbrev=False
-    )
+    doctor = add_command(commands, "doctor", run, summary="check login, catalog, store and readers")
     add_login(doctor)
     add_config(doctor)
     add_json(doctor)
     add_debug(doctor)
-    doctor.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,7 +20,8 @@ TABLE: dict[int, str] = {
 }
 
 
-def epilog(examples: str) -> str:
+def epilog(examples: str = "") -> str:
     """Return what stands below the options in a command's help: examples and the table."""
     codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in TABLE.items())
-    return f"examples:\n{examples}\n\nexit codes (any other means failure, too):\n{codes}"
+    shown = f"examples:\n{examples}\n\n" if examples else ""
+    return f"{shown}exit codes (any other means failure, too):\n{codes}"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from imaging_db.cli import output
 from imaging_db.cli.exit_codes import OK
 from imaging_db.cli.options import (
+    Commands,
+    add_command,
     add_config,
     add_debug,
     add_json,
@@ -28,44 +30,45 @@ if TYPE_CHECKING:
 COMMANDS = ["imaging-db", "data_uploader", "data_downloader", "query_data"]
 
 
-def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: Commands) -> None:
     """Add the commands of this module."""
-    show = commands.add_parser("show", help="what is known of a dataset", allow_abbrev=False)
-    show.add_argument("id", metavar="DATASET")
+    show = add_command(commands, "show", show_dataset, summary="what is known of a dataset")
+    show.add_argument("id", metavar="DATASET", help="the dataset id")
     show.add_argument("--frames", action="store_true", help="list the frames or files, too")
-    _finish(show, show_dataset)
-    verify = commands.add_parser(
-        "verify", help="read everything back and compare every hash", allow_abbrev=False
+    _add_common(show)
+    verify = add_command(
+        commands,
+        "verify",
+        verify_datasets,
+        summary="read everything back and compare every hash",
     )
     verify.add_argument("id", nargs="?", metavar="DATASET", help="without it, every dataset")
     add_storage(verify)
     add_workers(verify)
-    _finish(verify, verify_datasets)
-    readers = commands.add_parser(
-        "readers", help="the formats that can be read", allow_abbrev=False
-    )
-    readers.set_defaults(run=list_readers)
-    stores = commands.add_parser("stores", help="where bytes can be kept", allow_abbrev=False)
-    stores.set_defaults(run=list_stores)
-    completion = commands.add_parser(
+    _add_common(verify)
+    add_command(commands, "readers", list_readers, summary="the formats that can be read")
+    add_command(commands, "stores", list_stores, summary="where bytes can be kept")
+    completion = add_command(
+        commands,
         "completion",
-        help="print what makes your shell complete options",
+        print_completion,
+        summary="print what makes your shell complete options",
         description='For bash and zsh, put this in your start-up file: eval "$(imaging-db completion bash)"',
-        allow_abbrev=False,
     )
-    completion.add_argument("shell", choices=("bash", "zsh", "fish", "powershell"))
-    completion.set_defaults(run=print_completion)
+    completion.add_argument(
+        "shell", choices=("bash", "zsh", "fish", "powershell"), help="the shell that you use"
+    )
     config = commands.add_parser("config", help="the settings in force", allow_abbrev=False)
     actions = config.add_subparsers(metavar="ACTION", required=True)
-    _finish(actions.add_parser("show", help="each setting and where it comes from"), show_config)
+    summary = "each setting and where it comes from"
+    _add_common(add_command(actions, "show", show_config, summary=summary))
 
 
-def _finish(parser: argparse.ArgumentParser, run: object) -> None:
+def _add_common(parser: argparse.ArgumentParser) -> None:
     add_login(parser)
     add_config(parser)
     add_json(parser)
     add_debug(parser)
-    parser.set_defaults(run=run)
 
 
 def show_dataset(args: argparse.Namespace) -> int:

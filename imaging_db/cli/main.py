@@ -17,6 +17,7 @@ from imaging_db.cli import (
 from imaging_db.cli.entry import make_parser
 from imaging_db.cli.entry import run as run_command
 from imaging_db.cli.exit_codes import epilog
+from imaging_db.cli.options import add_command
 
 DESCRIPTION = """\
 An imaging database: upload microscopy as frames, query it, get any selection back, byte-exact.
@@ -28,8 +29,6 @@ EXAMPLES = """\
   imaging-db show ISP-2018-06-08-15-45-00-0001
   imaging-db upload --help"""
 
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of imaging-db with all its commands."""
@@ -40,13 +39,13 @@ def build_parser() -> argparse.ArgumentParser:
         ("download", data_downloader),
         ("query", query_data),
     ):
-        command = commands.add_parser(
+        command = add_command(
+            commands,
             name,
-            help=module.__doc__.partition(": ")[2] if module.__doc__ else "",
+            module.run,
+            summary=(module.__doc__ or "").partition(": ")[2].rstrip("."),
             description=module.DESCRIPTION,
-            epilog=epilog(module.EXAMPLES),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+            examples=module.EXAMPLES,
         )
         module.add_arguments(command)
     demo.add_commands(commands)

@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from imaging_db.cli.exit_codes import epilog
 
 if TYPE_CHECKING:
     from imaging_db.api import ImagingDB
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    summary: str,
+    description: str = "",
+    examples: str = "",
+) -> argparse.ArgumentParser:
+    """Return the parser of one command of imaging-db, whose work ``run`` does."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
+        epilog=epilog(examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +65,8 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
     """Add --storage and --storage_access."""
     parser.add_argument(
         "--storage",
-        choices=("local", "s3"),
-        help="where the bytes are; without it as the dataset was uploaded",
+        metavar="KIND",
+        help="where the bytes are: local, s3 or a plugin; without it as the dataset was uploaded",
     )
     parser.add_argument(
         "--storage_access", metavar="WHERE", help="the folder for local, the bucket for s3"

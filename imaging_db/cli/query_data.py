@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end_date", type=_day, metavar="YYYY-MM-DD", help="acquired on or before")
     parser.add_argument("--parent", metavar="DATASET", help="children of this dataset")
     parser.add_argument("--format", metavar="READER", help="read by this reader, such as ome_tiff")
-    parser.add_argument("--upload_type", choices=[item.value for item in UploadType])
+    parser.add_argument(
+        "--upload_type", choices=[item.value for item in UploadType], help="frames or files"
+    )
     parser.add_argument(
         "--text", metavar="TEXT", help="anywhere: id, description, microscope, channels, metadata"
     )

@@ -21,7 +21,7 @@ class Keys:
 
     def problem(self, key: str, why: str) -> None:
         """Collect one mistake, named by file and key."""
-        self.problems.append(f"{self._path}: {key}: {why}")
+        self.problems.append(f"{self._path or 'command line'}: {key}: {why}")
 
     def has(self, key: str) -> bool:
         """Return True where the key is given and not null."""

@@ -149,7 +149,7 @@ def _store(
     given = {key: value for key, value in flags.items() if value is not None}
     keys = Keys({**values, **given}, found.path, (*CONFIG_KEYS, "storage"))
     keys.problems.clear()  # unknown keys were told by _upload
-    storage = keys.choice("storage", _storages(values.get("storage"))) or "local"
+    storage = keys.choice("storage", _storages(given.get("storage") or values.get("storage"))) or "local"
     access = keys.text("storage_access")
     origins["store"] = "command line" if given else origins.get("upload", found.origin)
     if storage == "s3" and access is None:
