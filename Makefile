@@ -33,7 +33,9 @@ test: $(VENV)/installed-test  ## run all tests, with PostgreSQL and two S3 serve
 
 coverage: $(VENV)/installed-test  ## run all tests and hold branch coverage above the mark
 	$(BIN)/python -m pytest -n auto --cov --cov-report=
-	$(BIN)/python -m coverage report --include='imaging_db/model/*,imaging_db/config/*,imaging_db/transfer/*,imaging_db/catalog/*' --fail-under=90
+	for part in model config transfer catalog; do \
+	  echo "$$part:" && $(BIN)/python -m coverage report --include="imaging_db/$$part/*" --fail-under=90 || exit 1; \
+	done
 
 lint: $(VENV)/installed-test  ## check style, types, layers and lockstep
 	$(BIN)/ruff check

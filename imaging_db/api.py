@@ -8,6 +8,7 @@ with ImagingDB.open() as db:
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,11 @@ from imaging_db.config import (
     Problems,
     Settings,
     StoreSettings,
+    data_home,
     load_settings,
     read_manifest,
 )
-from imaging_db.errors import ConfigError, DatasetNotFound, StoreDenied
+from imaging_db.errors import ConfigError, DatasetNotFound, SchemaOutOfDate, StoreDenied
 from imaging_db.model import (
     Acquisition,
     Dataset,
@@ -63,6 +65,7 @@ class ImagingDB:
         self._catalog: Catalog | None = None
         self._stores: dict[StoreSettings, Store] = {}
         self._store_named = False
+        self._opening = threading.RLock()
 
     @classmethod
     def open(
@@ -95,9 +98,10 @@ class ImagingDB:
     def _opened(self, *, create: bool) -> Catalog:
         from imaging_db.catalog import Catalog
 
-        if self._catalog is None:
-            self._catalog = Catalog.open(self.settings.database, create=create)
-        return self._catalog
+        with self._opening:
+            if self._catalog is None:
+                self._catalog = Catalog.open(self.settings.database, create=create)
+            return self._catalog
 
     def init(self) -> None:
         """Make the catalog and the store ready for the first upload; repeating it changes nothing."""
@@ -126,6 +130,16 @@ class ImagingDB:
             return self.catalog.dataset(serial)
         except DatasetNotFound:
             return None
+        except SchemaOutOfDate:
+            if self._is_empty():
+                return None
+            raise
+
+    def _is_empty(self) -> bool:
+        """Return True for a database without tables, which the first upload will give them."""
+        from imaging_db.catalog import schema
+
+        return schema.current(self.settings.database).state is schema.SchemaState.EMPTY
 
     def plan(self, csv: Path | str) -> list[Planned]:
         """Return for each row of a CSV its plan, or the report of its refusal; nothing is written.
@@ -242,15 +256,16 @@ class ImagingDB:
     def _store(self, settings: StoreSettings) -> Store:
         from imaging_db.stores.registry import open_store
 
-        if settings not in self._stores:
-            self._stores[settings] = open_store(settings)
-        return self._stores[settings]
+        with self._opening:
+            if settings not in self._stores:
+                self._stores[settings] = open_store(settings)
+            return self._stores[settings]
 
     def _make_default_folder(self) -> None:
-        """Only the embedded default is made with its parents: any other may be an unmounted share."""
-        if self.settings.origins.get("store") != "embedded default":
-            return
+        """Only folders below our own data folder are made with parents: others may be unmounted shares."""
         folder = Path(self.settings.store.access)
+        if not folder.is_relative_to(data_home()):
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

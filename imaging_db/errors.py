@@ -29,6 +29,8 @@
         ObjectConflict                  7   (.key)
         ObjectsInTheWay                 7
       DatasetBusy                       8   another live run has claimed it (.owner)
+      FolderBusy                        8   another live run writes to the same folder
+      UnexpectedError                   1   a bug, met in one row; the other rows go on
       Interrupted                     130   stopped by the user or the system; 143 for SIGTERM
 
 The number is the exit code of the command lines. A message is one line: what, which one, why; the
@@ -241,7 +243,10 @@ class ObjectConflict(Conflict):
 
     def __init__(self, key: str, where: str) -> None:
         self.key = key
-        super().__init__(f"{key} exists in {where} with other content")
+        super().__init__(
+            f"{key} exists in {where} with other content",
+            hint="if an unfinished upload left it, replace it with --overwrite; or choose another id",
+        )
 
 
 class ObjectsInTheWay(Conflict):
@@ -266,6 +271,21 @@ class DatasetBusy(ImagingDBError):
             f"{serial} is being uploaded by {owner}, last heard of {seconds_ago:.0f} s ago",
             hint="wait for it, or rerun later",
         )
+
+
+class FolderBusy(ImagingDBError):
+    """Another run is writing to the same folder."""
+
+    exit_code = 8
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"another run is writing to {folder}", hint="wait for it, or rerun later")
+
+
+class UnexpectedError(ImagingDBError):
+    """A bug, met in one row: the other rows go on."""
+
+    exit_code = 1
 
 
 class Interrupted(ImagingDBError):

@@ -129,6 +129,8 @@ class Catalog:
             It is ready, or being deleted: see the status of ``existing``.
         ConfigError
             Its parent does not exist, or is not complete.
+        Conflict
+            It is new, and its serial differs only by case from one that is there.
         """
         return self._write(
             lambda connection: claims.take(
@@ -138,18 +140,18 @@ class Catalog:
 
     def renew(self, claim: Claim) -> None:
         """Show that the owner of a claim is alive. Raises `DatasetBusy` where the claim is lost."""
-        self._write(lambda connection: claims.hold(connection, claim))
+        self._write(lambda connection: claims.renew(connection, claim))
 
     def release(self, claim: Claim) -> None:
-        """Give a claim back and keep its rows. Raises `DatasetBusy` where the claim is lost."""
+        """Give a claim back; status and rows stay. Raises `DatasetBusy` where the claim is lost."""
         self._write(lambda connection: claims.release(connection, claim))
 
-    def stored_coords(self, claim: Claim) -> dict[FrameCoords, str | None]:
-        """Return the SHA-256 of the pixels of every frame that has a row already."""
+    def stored_coords(self, claim: Claim) -> dict[FrameCoords, int | None]:
+        """Return the size in bytes of the object of every frame that has a row already."""
         return self._read(lambda connection: frames.stored_coords(connection, claim.dataset_id))
 
-    def stored_names(self, claim: Claim) -> dict[str, str | None]:
-        """Return the SHA-256 of every file that has a row already, by its name."""
+    def stored_names(self, claim: Claim) -> dict[str, int | None]:
+        """Return the size in bytes of every file that has a row already, by its name."""
         return self._read(lambda connection: frames.stored_names(connection, claim.dataset_id))
 
     def add_frames(self, claim: Claim, stored: Sequence[StoredFrame]) -> None:
@@ -193,32 +195,61 @@ class Catalog:
         """
         return self._write(lambda connection: claims.publish(connection, claim))
 
-    def begin_delete(self, serial: str, *, stale_after: float = STALE_AFTER) -> Dataset:
-        """Take a dataset out of sight and return it; also a pending one that nobody alive holds.
-
-        Its objects may be deleted then, and `finish_delete` ends it. Repeating goes on with a deletion
-        that stopped.
+    def describe(self, serial: str, *, description: str | None, microscope: str | None) -> bool:
+        """Change what people say of a ready dataset; return True where that differed.
 
         Raises
         ------
-        DatasetNotFound, DatasetBusy
-            There is none; it is being uploaded.
+        DatasetNotFound
+            None can be seen.
+        """
+        return self._write(
+            lambda connection: datasets.describe(
+                connection, serial, description=description, microscope=microscope
+            )
+        )
+
+    # --- deleting
+
+    def begin_delete(
+        self,
+        serial: str,
+        *,
+        token: str,
+        stale_after: float = STALE_AFTER,
+        evict: str | None = None,
+    ) -> tuple[Dataset, Claim]:
+        """Take a dataset out of sight; return it, and the claim on its deletion, held by ``token`` alone.
+
+        Its objects may be deleted while the claim is renewed, and `finish_delete` ends it. A pending
+        dataset, or a deletion that stopped, is taken over as `claim` does it; the same token may repeat.
+
+        Raises
+        ------
+        DatasetNotFound
+            There is none.
+        DatasetBusy
+            A live run uploads or deletes it; ``owner`` is its token.
         Conflict
             It is a parent, or shares its objects with another dataset.
         """
         return self._write(
-            lambda connection: deletions.begin(connection, serial, stale_after=stale_after)
+            lambda connection: deletions.begin(
+                connection, serial, token=token, stale_after=stale_after, evict=evict
+            )
         )
 
-    def finish_delete(self, serial: str) -> None:
+    def finish_delete(self, claim: Claim) -> None:
         """Delete the rows of a dataset whose deletion was begun; nothing happens where none are left.
 
         Raises
         ------
+        DatasetBusy
+            The claim is lost; whoever has the dataset now keeps what is left of it.
         Conflict
             Its deletion was not begun.
         """
-        while not self._write(lambda connection: deletions.finish(connection, serial)):
+        while not self._write(lambda connection: deletions.finish(connection, claim)):
             pass
 
     # --- reading

@@ -1,4 +1,4 @@
-"""Claims: the right to write one dataset, from the pending row to the ready one.
+"""Claims: the right to write one dataset, from the pending row to the ready one, or to delete it.
 
 Every function runs in one transaction of its caller and may run again after that was lost. Whether a claim
 is alive is told by the database's clock alone: computers at microscopes are often minutes off.
@@ -6,13 +6,14 @@ is alive is told by the database's clock alone: computers at microscopes are oft
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from imaging_db.catalog import datasets, frames
+from imaging_db.catalog import datasets, frames, serials
 from imaging_db.catalog.datasets import AnyRow
 from imaging_db.catalog.functions import SecondsSince, UtcNow
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow
@@ -35,6 +36,7 @@ from imaging_db.model import (
 _PENDING = DatasetStatus.PENDING.value
 _READY = DatasetStatus.READY.value
 _DELETING = DatasetStatus.DELETING.value
+_CLAIMED = (_PENDING, _DELETING)
 _ATTEMPTS = 5
 
 
@@ -68,10 +70,14 @@ def take(
         The parent does not exist, or its upload is not complete.
     DatasetBusy, DatasetExists
         Someone alive holds it; it is ready, or being deleted.
+    Conflict
+        Its serial is new and differs only by case from another.
     """
     parent_id = _parent_id(connection, draft)
+    serials.lock(connection, draft.serial)
     for _ in range(_ATTEMPTS):
         if _insert(connection, draft, token, parent_id):
+            serials.require_distinct(connection, draft.serial)
             dataset_id = _id_of(connection, draft.serial)
             _write_acquisition(connection, dataset_id, draft)
             return Claim(dataset_id, draft.serial, token, resumed=False)
@@ -83,19 +89,24 @@ def take(
 
 
 def hold(connection: Connection, claim: Claim) -> None:
-    """Renew a claim, and keep others from taking it over until the transaction ends.
+    """Renew a claim to upload, and keep others from taking it over until the transaction ends.
 
     Raises
     ------
     DatasetBusy
         The claim is lost; nothing may be written.
     """
-    _fenced(connection, claim, claim_heartbeat=UtcNow())
+    _fenced(connection, claim, (_PENDING,), claim_heartbeat=UtcNow())
+
+
+def renew(connection: Connection, claim: Claim) -> None:
+    """Renew a claim, to upload or to delete; otherwise as `hold`."""
+    _fenced(connection, claim, _CLAIMED, claim_heartbeat=UtcNow())
 
 
 def release(connection: Connection, claim: Claim) -> None:
-    """Give a claim back; the rows stay for the next run. Raises `DatasetBusy` where it is lost."""
-    _fenced(connection, claim, claim_token=None, claim_heartbeat=None)
+    """Give a claim back; status and rows stay for the next run. Raises `DatasetBusy` where it is lost."""
+    _fenced(connection, claim, _CLAIMED, claim_token=None, claim_heartbeat=None)
 
 
 def publish(connection: Connection, claim: Claim) -> Dataset:
@@ -120,7 +131,14 @@ def publish(connection: Connection, claim: Claim) -> Dataset:
             f"{claim.serial} has {stored} of {found.nbr_objects if found else 0} objects",
             hint="rerun the upload",
         )
-    _fenced(connection, claim, status=_READY, published_at=UtcNow(), claim_heartbeat=None)
+    _fenced(
+        connection,
+        claim,
+        (_PENDING,),
+        status=_READY,
+        published_at=UtcNow(),
+        claim_heartbeat=None,
+    )
     return datasets.by_id(connection, claim.dataset_id)
 
 
@@ -155,6 +173,19 @@ def locked(connection: Connection, which: Any) -> AnyRow | None:
 def alive(found: AnyRow, stale_after: float) -> bool:
     """Return True where a claim's owner was heard of; a heartbeat far ahead is of a clock since set back."""
     return found.claim_heartbeat is not None and abs(found.seconds_ago) < stale_after
+
+
+def refuse_others(found: AnyRow, token: str, stale_after: float, evict: str | None) -> None:
+    """Raise `DatasetBusy` where someone alive holds a row, and is neither ``token`` nor ``evict``."""
+    if alive(found, stale_after) and found.claim_token not in (token, evict):
+        raise _busy(found.dataset_serial, found.status, found.claim_token, found.seconds_ago)
+
+
+def _busy(serial: str, status: str, owner: str, seconds_ago: float) -> DatasetBusy:
+    busy = DatasetBusy(serial, owner, max(0.0, seconds_ago))
+    if status == _DELETING:
+        busy.message = busy.message.replace("is being uploaded by", "is being deleted by", 1)
+    return busy
 
 
 def _parent_id(connection: Connection, draft: DatasetDraft) -> int | None:
@@ -260,8 +291,7 @@ def _check_free(
             exists.message = f"{found.dataset_serial} is being deleted, or was when a run stopped"
             exists.hint = "finish its deletion, or upload with --overwrite"
         raise exists
-    if alive(found, stale_after) and found.claim_token not in (token, evict):
-        raise DatasetBusy(found.dataset_serial, found.claim_token, max(0.0, found.seconds_ago))
+    refuse_others(found, token, stale_after, evict)
 
 
 def _take_over(
@@ -332,14 +362,14 @@ def _clear(connection: Connection, dataset_id: int) -> None:
     connection.execute(delete(FileRow).where(FileRow.dataset_id == dataset_id))
 
 
-def _fenced(connection: Connection, claim: Claim, **values: Any) -> None:
-    """Change a pending dataset only while the claim is ours, so that no owner of the past can write."""
+def _fenced(connection: Connection, claim: Claim, statuses: Sequence[str], **values: Any) -> None:
+    """Change a dataset only while the claim is ours, so that no owner of the past can write."""
     changed = connection.execute(
         update(DatasetRow)
         .where(
             DatasetRow.id == claim.dataset_id,
             DatasetRow.claim_token == claim.token,
-            DatasetRow.status == _PENDING,
+            DatasetRow.status.in_(statuses),
         )
         .values(**values)
     )
@@ -349,9 +379,11 @@ def _fenced(connection: Connection, claim: Claim, **values: Any) -> None:
 
 def _lost(connection: Connection, claim: Claim) -> DatasetBusy:
     row = connection.execute(
-        select(DatasetRow.claim_token, SecondsSince(DatasetRow.claim_heartbeat)).where(
-            DatasetRow.id == claim.dataset_id
-        )
+        select(
+            DatasetRow.status, DatasetRow.claim_token, SecondsSince(DatasetRow.claim_heartbeat)
+        ).where(DatasetRow.dataset_serial == claim.serial)
     ).one_or_none()
-    owner, seconds_ago = (row[0], row[1]) if row is not None else (None, None)
-    return DatasetBusy(claim.serial, owner or "another run", seconds_ago or 0.0)
+    if row is None:
+        return DatasetBusy(claim.serial, "another run", 0.0)
+    status, owner, seconds_ago = row
+    return _busy(claim.serial, status, owner or "another run", seconds_ago or 0.0)

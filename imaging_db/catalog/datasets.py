@@ -1,4 +1,4 @@
-"""Datasets: reading them, one or many; only those that are ready can be seen."""
+"""Datasets: finding them, one or many; only those that are ready can be seen."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
+    update,
 )
 from sqlalchemy.orm import aliased
 
@@ -206,6 +207,33 @@ def metadata(connection: Connection, serial: str) -> JSONObject:
     return as_object(
         connection.scalar(select(DatasetRow.metadata_json).where(DatasetRow.id == dataset.id))
     )
+
+
+def describe(
+    connection: Connection, serial: str, *, description: str | None, microscope: str | None
+) -> bool:
+    """Change what people say of a ready dataset; return True where that differed.
+
+    Raises
+    ------
+    DatasetNotFound
+        No ready dataset has that serial.
+    """
+    changed = connection.execute(
+        update(DatasetRow)
+        .where(
+            DatasetRow.dataset_serial == serial,
+            DatasetRow.status == DatasetStatus.READY.value,
+            or_(
+                DatasetRow.description.is_distinct_from(description),
+                DatasetRow.microscope.is_distinct_from(microscope),
+            ),
+        )
+        .values(description=description, microscope=microscope)
+    )
+    if not changed.rowcount:
+        ready_row(connection, serial)
+    return bool(changed.rowcount)
 
 
 def as_object(value: Any) -> JSONObject:

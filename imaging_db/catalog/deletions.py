@@ -1,4 +1,8 @@
-"""Deletions: out of sight first; the rows go only once the objects are gone."""
+"""Deletions: out of sight first; the rows go only once the objects are gone.
+
+One run at a time deletes a dataset: it holds a claim, so that a slower one cannot take the objects of what
+was uploaded again meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +11,26 @@ from sqlalchemy.orm import aliased
 
 from imaging_db.catalog import claims, datasets
 from imaging_db.catalog.datasets import AnyRow
+from imaging_db.catalog.functions import UtcNow
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow, FrameRow
-from imaging_db.errors import Conflict, DatasetBusy, DatasetNotFound
-from imaging_db.model import Dataset, DatasetStatus
+from imaging_db.errors import Conflict, DatasetNotFound
+from imaging_db.model import Claim, Dataset, DatasetStatus
 
-_PENDING = DatasetStatus.PENDING.value
 _DELETING = DatasetStatus.DELETING.value
 _DELETED_AT_ONCE = 20_000
 
 
-def begin(connection: Connection, serial: str, *, stale_after: float) -> Dataset:
-    """Take a dataset out of sight and return it; repeating this finds it so.
+def begin(
+    connection: Connection, serial: str, *, token: str, stale_after: float, evict: str | None
+) -> tuple[Dataset, Claim]:
+    """Take a dataset out of sight; return it and the claim on its deletion. The same token may repeat.
 
     Raises
     ------
     DatasetNotFound
         There is none.
     DatasetBusy
-        It is being uploaded.
+        Someone alive uploads or deletes it.
     Conflict
         It is the parent of another, or another one's rows point to the same objects.
     """
@@ -32,32 +38,34 @@ def begin(connection: Connection, serial: str, *, stale_after: float) -> Dataset
     if found is None:
         datasets.ready_row(connection, serial)  # raises, with the serials that are near
         raise DatasetNotFound(f"there is no dataset {serial!r}")
-    if found.status == _PENDING and claims.alive(found, stale_after):
-        raise DatasetBusy(serial, found.claim_token, found.seconds_ago)
+    claims.refuse_others(found, token, stale_after, evict)
     _check_unshared(connection, found)
     connection.execute(
         update(DatasetRow)
         .where(DatasetRow.id == found.id)
-        .values(status=_DELETING, claim_token=None, claim_heartbeat=None)
+        .values(status=_DELETING, claim_token=token, claim_heartbeat=UtcNow())
     )
-    return datasets.by_id(connection, found.id)
+    return datasets.by_id(connection, found.id), Claim(found.id, serial, token, resumed=False)
 
 
-def finish(connection: Connection, serial: str) -> bool:
-    """Delete rows of a dataset that is out of sight; return True once none is left.
+def finish(connection: Connection, claim: Claim) -> bool:
+    """Delete rows of a dataset whose deletion is claimed; return True once none is left.
 
     At most `_DELETED_AT_ONCE` rows go in one transaction, so that no one waits long for it.
 
     Raises
     ------
+    DatasetBusy
+        The claim is lost.
     Conflict
-        Its deletion was never begun.
+        The claim is one to upload: its deletion was never begun.
     """
-    found = claims.locked(connection, DatasetRow.dataset_serial == serial)
+    found = claims.locked(connection, DatasetRow.dataset_serial == claim.serial)
     if found is None:
         return True
-    if found.status != _DELETING:
-        raise Conflict(f"{serial} is {found.status}", hint="begin its deletion first")
+    if found.claim_token == claim.token and found.status != _DELETING:
+        raise Conflict(f"{claim.serial} is {found.status}", hint="begin its deletion first")
+    claims.renew(connection, claim)
     if _delete_some(connection, found.id):
         return False
     connection.execute(delete(DatasetRow).where(DatasetRow.id == found.id))

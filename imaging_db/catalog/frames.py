@@ -79,26 +79,26 @@ def add_files(
     rows = _file_rows(wanted.values(), dataset_id, storage_dir)
     if insert_rows(connection, FileRow, _FILE_COLUMNS, rows):
         return
-    known = stored_names(connection, dataset_id)
+    known = _known_files(connection, dataset_id)
     missing = _missing(wanted, known, lambda file: file.sha256, "file")
     insert_rows(connection, FileRow, _FILE_COLUMNS, _file_rows(missing, dataset_id, storage_dir))
 
 
-def stored_coords(connection: Connection, dataset_id: int) -> dict[FrameCoords, str | None]:
-    """Return the SHA-256 of the pixels of every frame that has a row."""
-    wanted = select(*_ORDER, FrameRow.sha256).where(_of_dataset(connection, dataset_id))
+def stored_coords(connection: Connection, dataset_id: int) -> dict[FrameCoords, int | None]:
+    """Return the size in bytes of the stored object of every frame that has a row."""
+    wanted = select(*_ORDER, FrameRow.object_size).where(_of_dataset(connection, dataset_id))
     rows = connection.execute(wanted.order_by(*_ORDER))
-    return {FrameCoords(c, z, t, p): sha256 for c, z, t, p, sha256 in rows}
+    return {FrameCoords(c, z, t, p): size for c, z, t, p, size in rows}
 
 
-def stored_names(connection: Connection, dataset_id: int) -> dict[str, str | None]:
-    """Return the SHA-256 of the bytes of every file that has a row."""
+def stored_names(connection: Connection, dataset_id: int) -> dict[str, int | None]:
+    """Return the size in bytes of every file that has a row."""
     rows = connection.execute(
-        select(FileRow.file_name, FileRow.sha256)
+        select(FileRow.file_name, FileRow.size)
         .where(FileRow.dataset_id == dataset_id)
         .order_by(FileRow.file_name)
     )
-    return {name: sha256 for name, sha256 in rows}
+    return {name: size for name, size in rows}
 
 
 def count_objects(connection: Connection, dataset_id: int) -> int:
@@ -318,6 +318,13 @@ def _missing(
         if hash_of(wanted[name]) != known[name]:
             raise Conflict(f"{noun} {name} is there already, with other content")
     return [item for name, item in wanted.items() if name not in known]
+
+
+def _known_files(connection: Connection, dataset_id: int) -> dict[str, str | None]:
+    rows = connection.execute(
+        select(FileRow.file_name, FileRow.sha256).where(FileRow.dataset_id == dataset_id)
+    )
+    return {name: sha256 for name, sha256 in rows}
 
 
 def _known_frames(

@@ -44,6 +44,14 @@ class ContainsText(FunctionElement[bool]):
     inherit_cache = True
 
 
+class FoldedASCII(FunctionElement[str]):
+    """A text with A to Z in lower case; every other character stays, in every locale."""
+
+    name = "folded_ascii"
+    type = CleanText()
+    inherit_cache = True
+
+
 def contains_text(
     column: ColumnElement[Any] | InstrumentedAttribute[Any], needle: str
 ) -> ContainsText:
@@ -76,6 +84,16 @@ def _since_postgresql(element: SecondsSince, compiler: SQLCompiler, **options: A
 def _since_sqlite(element: SecondsSince, compiler: SQLCompiler, **options: Any) -> str:
     instant = compiler.process(element.clauses, **options)
     return f"((julianday('now') - julianday({instant})) * 86400.0)"
+
+
+@compiles(FoldedASCII, "postgresql")
+def _folded_postgresql(element: FoldedASCII, compiler: SQLCompiler, **options: Any) -> str:
+    return f'lower(({compiler.process(element.clauses, **options)}) COLLATE "C")'
+
+
+@compiles(FoldedASCII, "sqlite")
+def _folded_sqlite(element: FoldedASCII, compiler: SQLCompiler, **options: Any) -> str:
+    return f"lower({compiler.process(element.clauses, **options)})"
 
 
 @compiles(ContainsText, "postgresql")

@@ -58,15 +58,16 @@ class Base(DeclarativeBase):
 class DatasetRow(Base):
     """One dataset. ``frames`` tells the upload type: true for frames, false for files.
 
-    A claim is alive while ``claim_heartbeat`` is set. ``claim_token`` outlives it in a ready row, as the
-    mark of the run that published: it answers whether a COMMIT without an answer had happened.
+    A claim, to upload or to delete, is alive while ``claim_heartbeat`` is set. ``claim_token`` outlives it
+    in a ready row, as the mark of the run that published: it answers whether a COMMIT without an answer
+    had happened.
     """
 
     __tablename__ = "data_set"
     __table_args__ = (
         CheckConstraint("status IN ('pending', 'ready', 'deleting')", name="status"),
         CheckConstraint("claim_heartbeat IS NULL OR claim_token IS NOT NULL", name="claim"),
-        CheckConstraint("claim_heartbeat IS NULL OR status = 'pending'", name="claim_status"),
+        CheckConstraint("claim_heartbeat IS NULL OR status <> 'ready'", name="claim_status"),
         CheckConstraint("nbr_objects >= 0", name="nbr_objects"),
         _hash_check("fingerprint"),
         UniqueConstraint("dataset_serial"),

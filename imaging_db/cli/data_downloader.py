@@ -86,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         kept = f", {report.kept} were there already" if report.kept else ""
         amount = f"{output.count(report.written, report.noun)}, {output.size(report.nbr_bytes)}"
-        output.result(f"{amount}{kept}, verified: {report.folder}")
+        what = f"{amount}{kept}, verified" if args.download else "metadata"
+        output.result(f"{what}: {report.folder}")
     return OK
 
 

@@ -26,6 +26,7 @@ from imaging_db.cli.options import (
 )
 from imaging_db.errors import ImagingDBError, UsageError
 
+_MARK = ".imaging_db_demo"
 SERIAL = "DEMO-2016-02-11-09-00-16-0001"
 _MODULES = {
     "data_uploader": ["imaging_db.cli.data_uploader"],
@@ -112,8 +113,9 @@ def _script(name: str) -> str:
     """Return what to type for a command: its name, or its path where the shell would not find it."""
     if shutil.which(name):
         return name
-    beside = Path(sys.executable).with_name(name)
-    return shlex.quote(str(beside)) if beside.exists() else f"{sys.executable} -m imaging_db"
+    suffix = ".exe" if sys.platform == "win32" else ""
+    beside = Path(sys.executable).with_name(name + suffix)
+    return f'"{beside}"' if sys.platform == "win32" else shlex.quote(str(beside))
 
 
 def unpack(folder: Path) -> None:
@@ -124,18 +126,25 @@ def unpack(folder: Path) -> None:
     UsageError
         The folder is in use for something else, or cannot be written.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "files_for_upload.csv").exists():
+    mark = folder / _MARK
+    try:
+        ours = not folder.exists() or mark.exists() or not any(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}") from error
+    if not ours:
         raise UsageError(f"{folder} is not empty", hint="name another folder for the demo")
     sample = resources.files("imaging_db.sample")
     acquisition = folder / "sample" / "acquisition"
     try:
         acquisition.mkdir(parents=True, exist_ok=True)
+        mark.touch()
         (folder / "store").mkdir(exist_ok=True)
         for packed in (sample / "acquisition").iterdir():
             if packed.name.endswith(".gz"):
                 _gunzip(packed.read_bytes(), acquisition / packed.name.removesuffix(".gz"))
         for name in ("files_for_upload.csv", "config.json", "metadata_schema.json"):
-            (folder / name).write_bytes((sample / name).read_bytes())
+            if not (folder / name).exists():  # it may have been edited since the first time
+                (folder / name).write_bytes((sample / name).read_bytes())
         login = {"drivername": "sqlite", "dbname": "catalog.sqlite"}
         (folder / "db_credentials.json").write_text(json.dumps(login, indent=2) + "\n")
     except OSError as error:

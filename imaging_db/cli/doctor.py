@@ -119,8 +119,10 @@ def _free_space(db: ImagingDB) -> Finding:
     if settings.storage != "local":
         return Finding("space", "ok", "not known for this store")
     folder = Path(settings.access)
-    while not folder.exists():
+    while not folder.exists() and folder != folder.parent:
         folder = folder.parent
+    if not folder.exists():  # a drive that is gone
+        return Finding("space", "warning", f"{settings.access} is not there")
     free = shutil.disk_usage(folder).free
     state = "ok" if free > _LITTLE_SPACE else "warning"
     return Finding("space", state, f"{output.size(free)} free below {folder}")

@@ -13,7 +13,7 @@ from types import FrameType
 
 from imaging_db import __version__
 from imaging_db.cli import output
-from imaging_db.cli.exit_codes import BUG, OK
+from imaging_db.cli.exit_codes import BUG
 from imaging_db.errors import ImagingDBError
 
 Run = Callable[[argparse.Namespace], int]
@@ -58,7 +58,7 @@ def _guarded(work: Run, args: argparse.Namespace) -> int:
     debug = bool(getattr(args, "debug", False))
     try:
         code = work(args)
-        sys.stdout.flush()
+        output.finish()
     except ImagingDBError as error:
         if debug:
             traceback.print_exc()
@@ -67,9 +67,6 @@ def _guarded(work: Run, args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         output.errors(InterruptedError("interrupted"))
         return 128 + int(getattr(stop, "signal_number", signal.SIGINT))
-    except BrokenPipeError:  # the reader of our stdout, such as `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit code
         traceback.print_exc()
         output.errors(RuntimeError("this is a bug in imaging_db; please report the lines above"))

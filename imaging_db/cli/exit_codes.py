@@ -9,7 +9,7 @@ TABLE: dict[int, str] = {
     0: "done, all of it",
     1: "a bug in imaging_db; please report the traceback",
     2: "usage, config, login or CSV is wrong, or there is no such dataset: nothing was started",
-    3: "some rows failed, the others are done",
+    3: "some rows failed and the others are done, or all failed for different reasons",
     4: "the input was refused: unreadable, unsupported or incomplete",
     5: "temporary: store or database unreachable or full; rerun later",
     6: "integrity: an object is missing or differs from its record",

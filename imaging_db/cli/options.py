@@ -90,7 +90,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def whole_number(text: str) -> int:
     """Return a whole number from 1; argparse turns the error into a usage message."""
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
@@ -11,7 +12,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from imaging_db.errors import ConfigError, ImagingDBError, ObjectsDamaged
+from imaging_db.errors import ConfigError, ImagingDBError, ObjectsDamaged, UsageError
 
 if TYPE_CHECKING:
     from imaging_db.transfer import Progress
@@ -19,17 +20,40 @@ if TYPE_CHECKING:
 
 def result(text: str = "") -> None:
     """Print one line of a result to stdout."""
-    print(printable(text))
+    _print(printable(text))
+
+
+def _print(text: str) -> None:
+    """Print to stdout; a reader who has gone, such as `head`, must not end the work."""
+    try:
+        print(text)
+    except OSError as error:
+        stdout_failed(error)
+
+
+def finish() -> None:
+    """Hand over what is still buffered, after the work is done."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        stdout_failed(error)
+
+
+def stdout_failed(error: OSError) -> None:
+    """Print nothing more to stdout; complain, unless its reader just went away."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        raise UsageError(f"stdout cannot be written: {error.strerror}") from error
 
 
 def result_text(text: str) -> None:
     """Print text of several lines to stdout as it is."""
-    print(text)
+    _print(text)
 
 
 def result_json(value: Any) -> None:
     """Print a result as JSON to stdout: dataclasses as objects, times as ISO 8601."""
-    print(json.dumps(plain(value), indent=2, ensure_ascii=True))
+    _print(json.dumps(plain(value), indent=2, ensure_ascii=True))
 
 
 def note(text: str) -> None:

@@ -15,7 +15,7 @@ from imaging_db.transfer.batch import Planned
 def show_plan(db: ImagingDB, args: argparse.Namespace) -> int:
     """Print what an upload would do; nothing is written, not even an empty catalog."""
     planned = list(db.plan(args.csv))
-    records = [_record(db, item) for item in planned]
+    records = [_record(db, item, overwrite=args.overwrite) for item in planned]
     for item in planned:
         if isinstance(item, UploadReport) and item.error is not None:
             output.errors(item.error, where=item.where)
@@ -34,7 +34,7 @@ def _planned(plan: UploadPlan) -> UploadReport:
     return UploadReport(plan.draft.serial, plan.where, Outcome.PLANNED)
 
 
-def _record(db: ImagingDB, item: Planned) -> dict[str, Any]:
+def _record(db: ImagingDB, item: Planned, *, overwrite: bool) -> dict[str, Any]:
     if isinstance(item, UploadReport):
         return {"dataset_id": item.serial, "action": "refuse", "error": output.plain(item.error)}
     draft = item.draft
@@ -44,7 +44,9 @@ def _record(db: ImagingDB, item: Planned) -> dict[str, Any]:
     elif found.fingerprint == draft.fingerprint:
         action = "nothing, it is there already"
     else:
-        action = "compare with what is there"
+        action = "compare with what is there; other content is refused without --overwrite"
+        if overwrite:
+            action = f"compare, and replace the {found.nbr_objects} objects there if they differ"
     acquisition = output.plain(draft.acquisition) if draft.acquisition else None
     if acquisition:
         del acquisition["metadata"]

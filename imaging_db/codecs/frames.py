@@ -26,8 +26,8 @@ class EncodedFrame:
     suffix: str
 
 
-def codec_for(dtype: str, colors: int) -> str:
-    """Return the name of the codec that keeps such pixels exactly: PNG, else TIFF.
+def codec_for(dtype: str, shape: tuple[int, ...]) -> str:
+    """Return the name of the codec that keeps such frames exactly: PNG, else TIFF.
 
     Raises
     ------
@@ -35,9 +35,9 @@ def codec_for(dtype: str, colors: int) -> str:
         No codec holds them; the message names the type.
     """
     for name, codec in _CODECS.items():
-        if codec.holds(dtype, colors):
+        if codec.holds(dtype, shape):
             return name
-    raise UsageError(f"pixels of type {dtype} with {colors} samples cannot be kept exactly")
+    raise UsageError(f"frames of type {dtype} and shape {shape} cannot be kept exactly")
 
 
 def suffix_of(codec: str) -> str:
@@ -47,8 +47,7 @@ def suffix_of(codec: str) -> str:
 
 def encode_frame(pixels: npt.NDArray[Any]) -> EncodedFrame:
     """Return the stored form of a frame ``(Y, X)`` or ``(Y, X, S)``; deterministic."""
-    colors = pixels.shape[2] if pixels.ndim == 3 else 1
-    name = codec_for(pixels.dtype.name, colors)
+    name = codec_for(pixels.dtype.name, pixels.shape)
     data = _CODECS[name].encode(pixels)
     return EncodedFrame(data, sha256_of_bytes(data), name, suffix_of(name))
 

@@ -12,9 +12,14 @@ SUFFIX = ".png"
 _LEVEL, _RLE, _UP = 1, 3, 32
 
 
-def holds(dtype: str, colors: int) -> bool:
-    """Return True where PNG keeps pixels of this type and number of samples exactly."""
-    return dtype in ("bool", "uint8", "uint16") and 1 <= colors <= 4
+_LONGEST_SIDE = 1_000_000  # more is refused by libpng, whoever reads it
+
+
+def holds(dtype: str, shape: tuple[int, ...]) -> bool:
+    """Return True where PNG keeps frames of this type and shape ``(Y, X)`` or ``(Y, X, S)`` exactly."""
+    colors = shape[2] if len(shape) == 3 else 1
+    sides = max(shape[:2]) <= _LONGEST_SIDE
+    return sides and dtype in ("bool", "uint8", "uint16") and 1 <= colors <= 4
 
 
 def encode(pixels: npt.NDArray[Any]) -> bytes:

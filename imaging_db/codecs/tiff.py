@@ -12,28 +12,32 @@ SUFFIX = ".tif"
 _PREDICTORS = {"i": 2, "u": 2, "f": 3}  # horizontal differences; floating point (TIFF Tech Note 3)
 
 
-def holds(dtype: str, colors: int) -> bool:
-    """Return True for the integers, floats and complex numbers that a TIFF page keeps exactly."""
+def holds(dtype: str, shape: tuple[int, ...]) -> bool:
+    """Return True for the numbers that a TIFF page keeps exactly; bool is kept as 0 and 1."""
     import numpy as np
 
     kind = np.dtype(dtype)
-    return colors >= 1 and kind.kind in "iufc" and kind.itemsize <= 16 and kind.name != "float128"
+    return (
+        min(shape) >= 1 and kind.kind in "biufc" and kind.itemsize <= 16 and kind.name != "float128"
+    )
 
 
 def encode(pixels: npt.NDArray[Any]) -> bytes:
     """Return a one-page TIFF of an array ``(Y, X)`` or ``(Y, X, S)``; the same bytes at every call."""
+    import numpy as np
     import tifffile
 
+    samples = pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels
     target = io.BytesIO()
     tifffile.imwrite(
         target,
-        pixels,
+        samples,
         byteorder="<",
         photometric="minisblack",
         planarconfig="contig" if pixels.ndim == 3 else None,
         compression="zlib",
         compressionargs={"level": 1},
-        predictor=_PREDICTORS.get(pixels.dtype.kind),
+        predictor=_PREDICTORS.get(samples.dtype.kind),
         metadata=None,
         software="",
     )

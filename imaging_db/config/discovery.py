@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from imaging_db.config.paths import expanded, home, is_file
 from imaging_db.errors import ConfigError
 
 LOGIN_NAME = "db_credentials.json"
@@ -41,30 +42,38 @@ def data_home() -> Path:
     """Return the folder of the embedded default: ``IMAGING_DB_HOME``, or the system's place for data."""
     named = os.environ.get("IMAGING_DB_HOME")
     if named:
-        return Path(named).expanduser().absolute()
+        return expanded(named).absolute()
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "imaging_db"
+        return Path(os.environ.get("LOCALAPPDATA") or home()) / "imaging_db"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "imaging_db"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "imaging_db"
+        return home() / "Library" / "Application Support" / "imaging_db"
+    return Path(os.environ.get("XDG_DATA_HOME") or home() / ".local" / "share") / "imaging_db"
 
 
 def config_home() -> Path:
     """Return the user's config folder for imaging_db."""
     if sys.platform == "win32":
-        return Path(os.environ.get("APPDATA") or Path.home()) / "imaging_db"
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "imaging_db"
+        return Path(os.environ.get("APPDATA") or home()) / "imaging_db"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or home() / ".config") / "imaging_db"
 
 
 def _find(flag: Path | str | None, option: str, variable: str, name: str) -> Found:
     named, origin = (flag, option) if flag is not None else (os.environ.get(variable), variable)
     if named:
-        path = Path(named).expanduser()
-        if not path.is_file():
+        path = expanded(named)
+        if not is_file(path, origin):
             what = "is not a file" if path.exists() else "not found"
             raise ConfigError(f"{origin} {path}: {what}")
         return Found(path.absolute(), origin)
-    for folder, place in ((Path.cwd(), "working folder"), (config_home(), "user config folder")):
-        if (folder / name).is_file():
+    for folder, place in ((Path.cwd(), "working folder"), (_config_home(), "user config folder")):
+        if folder is not None and is_file(folder / name, place):
             return Found(folder / name, place)
     return Found(None, "embedded default")
+
+
+def _config_home() -> Path | None:
+    """Who has no home has no config folder either, and may still name every file by an option."""
+    try:
+        return config_home()
+    except ConfigError:
+        return None

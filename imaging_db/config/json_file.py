@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from imaging_db.config.paths import is_file
 from imaging_db.errors import ConfigError
 
 MAX_BYTES = 4 * 2**20
@@ -29,10 +30,12 @@ def read_json_object(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}:{error.lineno}:{error.colno}: {error.msg}", hint="mend the JSON"
         ) from error
-    except _NotJSON as error:
-        raise ConfigError(f"{path}: {error} is not JSON", hint="mend the JSON") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: nested too deeply") from error
+    except _NotJSON as error:
+        raise ConfigError(f"{path}: {error} is not JSON", hint="mend the JSON") from error
+    except ValueError as error:  # such as a number of thousands of digits
+        raise ConfigError(f"{path}: {error}") from error
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: holds a {type(value).__name__}, an object {{...}} is needed")
     return value
@@ -40,7 +43,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 def _read_text(path: Path) -> str:
     try:
-        if not path.is_file():
+        if not is_file(path, "file"):
             raise ConfigError(f"{path}: is not a file" if path.exists() else f"{path}: not found")
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_BYTES // 2**20} MiB")

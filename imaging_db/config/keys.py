@@ -58,7 +58,7 @@ class Keys:
         value = self._values.get(key)
         if value is None:
             return None
-        if isinstance(value, str) and value.strip().isdigit():
+        if isinstance(value, str) and value.strip().isdecimal():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             self.problem(key, f"must be a whole number from {least}, found {value!r}")

@@ -9,6 +9,7 @@ from typing import Any
 from imaging_db.config.discovery import Found, data_home, find_config, find_login
 from imaging_db.config.json_file import read_json_object
 from imaging_db.config.keys import Keys
+from imaging_db.config.paths import expanded
 from imaging_db.config.problems import Problems
 from imaging_db.config.settings import (
     STORAGES,
@@ -90,8 +91,11 @@ def _database(found: Found, origins: dict[str, str]) -> DatabaseSettings:
         keys.problem("drivername", "is required")
     dbname = keys.text("dbname", required=True)
     if driver == "sqlite":
+        path = _sqlite_path(str(dbname), found.path.parent)
+        if path != ":memory:" and not Path(path).parent.is_dir():
+            keys.problem("dbname", f"the folder {Path(path).parent} does not exist")
         _stop_on(keys)
-        return DatabaseSettings("sqlite", _sqlite_path(str(dbname), found.path.parent))
+        return DatabaseSettings("sqlite", path)
     settings = DatabaseSettings(
         "postgresql+psycopg2",
         str(dbname),
@@ -114,7 +118,7 @@ def _password(keys: Keys) -> str | None:
 
 
 def _sqlite_path(dbname: str, folder: Path) -> str:
-    return dbname if dbname == ":memory:" else str((folder / Path(dbname).expanduser()).absolute())
+    return dbname if dbname == ":memory:" else str((folder / expanded(dbname)).absolute())
 
 
 def _upload(values: Mapping[str, Any], found: Found, origins: dict[str, str]) -> UploadSettings:
@@ -149,17 +153,20 @@ def _store(
     given = {key: value for key, value in flags.items() if value is not None}
     keys = Keys({**values, **given}, found.path, (*CONFIG_KEYS, "storage"))
     keys.problems.clear()  # unknown keys were told by _upload
-    storage = keys.choice("storage", _storages(given.get("storage") or values.get("storage"))) or "local"
+    storage = (
+        keys.choice("storage", _storages(given.get("storage") or values.get("storage"))) or "local"
+    )
     access = keys.text("storage_access")
     origins["store"] = "command line" if given else origins.get("upload", found.origin)
     if storage == "s3" and access is None:
         keys.problem("storage_access", "is required for s3: the name of the bucket")
     if storage == "local":
-        folder = Path(given["storage_access"]).expanduser() if "storage_access" in given else None
+        folder = expanded(given["storage_access"]) if "storage_access" in given else None
         access = str(folder.absolute() if folder else _beside(access, found) if access else default)
         origins["store"] = "embedded default" if access == str(default) else origins["store"]
+    endpoint_url = keys.text("endpoint_url")
     _stop_on(keys)
-    return StoreSettings(storage, access or "", keys.text("endpoint_url"))
+    return StoreSettings(storage, access or "", endpoint_url)
 
 
 def _storages(named: object) -> tuple[str, ...]:
@@ -181,7 +188,7 @@ def _default_store(database: DatabaseSettings | None) -> Path:
 def _beside(text: str, found: Found) -> Path:
     """Paths in a config are relative to the config, so that a folder can be moved as a whole."""
     folder = found.path.parent if found.path else Path.cwd()
-    return (folder / Path(text).expanduser()).absolute()
+    return (folder / expanded(text)).absolute()
 
 
 def _stop_on(keys: Keys) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from imaging_db.config.keys import did_you_mean
+from imaging_db.config.paths import expanded
 from imaging_db.errors import ConfigError, InvalidDatasetId
 from imaging_db.model import DatasetId
 
@@ -60,7 +61,7 @@ def read_manifest(path: Path | str) -> Manifest:
     problems = _header_problems(path, header)
     if any(name not in header for name in _REQUIRED):
         raise ConfigError(problems)
-    rows = [_row(path, line, cells, problems) for line, cells in records]
+    rows = [_row(path, header, record, problems) for record in records]
     if not rows and not problems:
         problems.append(f"{path}: has a header and no rows")
     good = [row for row in rows if row is not None]
@@ -71,34 +72,39 @@ def read_manifest(path: Path | str) -> Manifest:
     return Manifest(path, tuple(ordered))
 
 
-def _read_table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+Record = tuple[int, list[str]]
+
+
+def _read_table(path: Path) -> tuple[list[str], list[Record]]:
+    """Return the header, and each record with the line that it begins on."""
     text = _read_text(path)
     if not text.strip():
         raise ConfigError(f"{path}: is empty; its first line must name the columns")
     first = text.lstrip("\n").split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    records: list[Record] = []
+    begin = 1
     try:
-        lines = [
-            (reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)
-        ]
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                records.append((begin, [cell.strip() for cell in cells]))
+            begin = reader.line_num + 1
     except csv.Error as error:
-        raise ConfigError(f"{path}:{reader.line_num}: {error}") from error
-    header = [cell.strip() for cell in lines[0][1]]
-    return header, list(_records(path, header, lines[1:]))
+        raise ConfigError(f"{path}:{begin}: {error}") from error
+    return records[0][1], records[1:]
 
 
-def _records(
-    path: Path, header: Sequence[str], lines: Sequence[tuple[int, list[str]]]
-) -> Iterator[tuple[int, dict[str, str]]]:
-    for line, cells in lines:
-        extra = [cell for cell in cells[len(header) :] if cell.strip()]
-        if extra:
-            raise ConfigError(
-                f"{path}:{line}: has {len(cells)} cells, the header {len(header)}",
-                hint='put a cell that holds the separator in quotes, as in "[0, 2]"',
-            )
-        yield line, {name: cell.strip() for name, cell in zip(header, cells, strict=False) if name}
+def _cells(
+    path: Path, header: Sequence[str], record: Record, problems: list[str]
+) -> dict[str, str]:
+    line, cells = record
+    if any(cells[len(header) :]):
+        problems.append(
+            f"{path}:{line}: has {len(cells)} cells, the header {len(header)}; "
+            'put a cell that holds the separator in quotes, as in "[0, 2]"'
+        )
+    return {name: cell for name, cell in zip(header, cells, strict=False) if name}
 
 
 def _read_text(path: Path) -> str:
@@ -143,8 +149,11 @@ def _header_problems(path: Path, header: Sequence[str]) -> list[str]:
     return problems
 
 
-def _row(path: Path, line: int, cells: dict[str, str], problems: list[str]) -> ManifestRow | None:
-    found = len(problems)
+def _row(
+    path: Path, header: Sequence[str], record: Record, problems: list[str]
+) -> ManifestRow | None:
+    found, line = len(problems), record[0]
+    cells = _cells(path, header, record, problems)
 
     def wrong(column: str, why: object) -> None:
         problems.append(f"{path}:{line}: {column}: {why}")
@@ -176,7 +185,7 @@ def _row(path: Path, line: int, cells: dict[str, str], problems: list[str]) -> M
 def _source(csv_path: Path, text: str) -> Path:
     if text.lower() in _ABSENT:
         raise ValueError("is empty; name a file or a folder")
-    named = Path(text).expanduser()
+    named = expanded(text)
     for folder in (Path.cwd(), csv_path.absolute().parent):
         if _exists(folder / named):
             return (folder / named).absolute()

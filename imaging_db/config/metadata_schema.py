@@ -30,10 +30,20 @@ class MetadataSchema:
         self._validator: Any = kind(schema)
 
     def problem(self, metadata: JSONObject) -> tuple[str, str] | None:
-        """Return (field, cause) of the first thing that is wrong with ``metadata``, None if nothing is."""
-        from jsonschema import exceptions
+        """Return (field, cause) of the first thing that is wrong with ``metadata``, None if nothing is.
 
-        error = exceptions.best_match(self._validator.iter_errors(metadata))
+        Raises
+        ------
+        ConfigError
+            The schema refers to another that cannot be found; none is fetched from anywhere.
+        """
+        from jsonschema import exceptions
+        from referencing.exceptions import Unresolvable
+
+        try:
+            error = exceptions.best_match(self._validator.iter_errors(metadata))
+        except Unresolvable as unknown:
+            raise ConfigError(f"{self.path}: cannot resolve {unknown.ref!r}") from unknown
         if error is None:
             return None
         field = ".".join(str(part) for part in error.absolute_path) or "metadata"

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from imaging_db.model import UploadType
 
-STORAGES = ("local", "s3", "memory")
+STORAGES = ("local", "s3")
 
 
 @dataclass(frozen=True, slots=True)

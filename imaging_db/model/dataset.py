@@ -67,7 +67,8 @@ class DatasetId:
         return cls(found["project"], time.replace(tzinfo=UTC), int(found["number"]))
 
     def __str__(self) -> str:
-        return f"{self.project}-{self.acquired_at:%Y-%m-%d-%H-%M-%S}-{self.number:04d}"
+        time = self.acquired_at
+        return f"{self.project}-{time.year:04d}-{time:%m-%d-%H-%M-%S}-{self.number:04d}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class IndexRange:
         step = numbers[2] if len(parts) == 3 and numbers[2] is not None else 1
         if start < 0 or step < 1 or (stop is not None and stop <= start):
             raise _bad(text, option)
+        if stop == start + 1:
+            step = 1
         if max(start, step, stop or 0) > _LARGEST_INDEX:
             raise _bad(text, option)
         return cls(start, stop, step)
@@ -169,8 +171,8 @@ def _bad(text: str, option: str) -> UsageError:
 def _words(chosen: Chosen, axis: str) -> list[str] | None:
     if chosen is None:
         return None
-    if isinstance(chosen, (int, str, range, slice)) or hasattr(chosen, "__index__"):
-        return [_word(chosen, axis)]
+    if isinstance(chosen, (int, str, range, slice)) or not hasattr(chosen, "__iter__"):
+        return [_word(chosen, axis)]  # NumPy's integers cannot be iterated, its arrays can
     words = [_word(item, axis) for item in chosen]
     if not words:
         raise UsageError(f"{axis}: an empty list selects no frame", hint="leave it out to mean all")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from imaging_db.config import Manifest, ManifestRow
-from imaging_db.errors import ConfigError, ImagingDBError, Interrupted
+from imaging_db.errors import ConfigError, ImagingDBError, Interrupted, UnexpectedError
 from imaging_db.transfer.plan import Planner, UploadPlan
 from imaging_db.transfer.report import Outcome, UploadReport
 from imaging_db.transfer.upload import Uploader
 
 Planned = UploadPlan | UploadReport
+_log = logging.getLogger(__name__)
 
 
 def plan_rows(manifest: Manifest, planner: Planner) -> Iterator[Planned]:
@@ -25,6 +27,8 @@ def _plan_row(planner: Planner, row: ManifestRow, where: str) -> Planned:
         return planner.plan(row, where)
     except ImagingDBError as error:
         return UploadReport(str(row.serial), where, Outcome.FAILED, error=error)
+    except Exception as error:  # noqa: BLE001 - a bug in one row must not stop the others
+        return UploadReport(str(row.serial), where, Outcome.FAILED, error=_bug(error))
 
 
 def check_parents(manifest: Manifest, find: Callable[[str], object | None]) -> None:
@@ -81,3 +85,12 @@ def _upload_row(plan: UploadPlan, uploader: Uploader) -> UploadReport:
         raise
     except ImagingDBError as error:
         return replace(failed, error=error)
+    except Exception as error:  # noqa: BLE001 - a bug in one row must not stop the others
+        return replace(failed, error=_bug(error))
+
+
+def _bug(error: Exception) -> UnexpectedError:
+    _log.error("a bug in imaging_db", exc_info=error)
+    bug = UnexpectedError(f"{type(error).__name__}: {error}", hint="please report the lines above")
+    bug.__cause__ = error
+    return bug

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 from imaging_db.catalog import Catalog
 from imaging_db.errors import CatalogUnavailable, DatasetBusy, ImagingDBError
 from imaging_db.model import Claim, DatasetDraft
 from imaging_db.transfer.run_token import is_dead, new_token, owner_name
+
+Taken = TypeVar("Taken")
 
 STALE_AFTER = 60.0
 _RENEW_EVERY = 10.0
@@ -26,13 +30,23 @@ def take_claim(catalog: Catalog, draft: DatasetDraft) -> Claim:
     DatasetExists
         It is ready already.
     """
+    return claimed(
+        draft.serial,
+        lambda token, evict: catalog.claim(
+            draft, token=token, stale_after=STALE_AFTER, evict=evict
+        ),
+    )
+
+
+def claimed(serial: str, take: Callable[[str, str | None], Taken]) -> Taken:
+    """Return what ``take(token, evict)`` takes with a new token, from a dead owner if need be."""
     token = new_token()
     try:
-        return catalog.claim(draft, token=token, stale_after=STALE_AFTER)
+        return take(token, None)
     except DatasetBusy as busy:
         if not is_dead(busy.owner):
-            raise DatasetBusy(draft.serial, owner_name(busy.owner), busy.seconds_ago) from busy
-        return catalog.claim(draft, token=token, stale_after=STALE_AFTER, evict=busy.owner)
+            raise DatasetBusy(serial, owner_name(busy.owner), busy.seconds_ago) from busy
+        return take(token, busy.owner)
 
 
 class HeldClaim:

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from imaging_db.catalog import Catalog
-from imaging_db.model import Dataset, FrameSelection, SourceFrame, UploadType, sha256_of_pixels
+from imaging_db.model import (
+    Dataset,
+    FrameSelection,
+    SourceFile,
+    SourceFrame,
+    UploadType,
+    sha256_of_pixels,
+)
 from imaging_db.transfer.plan import UploadPlan
 from imaging_db.transfer.pool import pooled
 from imaging_db.transfer.store_object import sha256_of_file
@@ -25,13 +32,38 @@ def same_content(catalog: Catalog, existing: Dataset, plan: UploadPlan, *, worke
     return _same_frames(catalog, existing, plan, workers)
 
 
+def read_all(plan: UploadPlan, *, workers: int) -> None:
+    """Read every frame or file of a source once, before what is there is given up for it.
+
+    Raises
+    ------
+    ReaderError
+        Something cannot be read.
+    """
+    if plan.reader is None:
+        with closing(pooled(_hash_of, plan.files, workers=workers)) as results:
+            for _ in results:
+                pass
+        return
+    with plan.open() as reader:
+
+        def read(frame: SourceFrame) -> int:
+            return int(reader.read(frame).nbytes)
+
+        with closing(pooled(read, reader.frames(), workers=workers)) as sizes:
+            for _ in sizes:
+                pass
+
+
+def _hash_of(file: SourceFile) -> tuple[str, str]:
+    return file.name, sha256_of_file(file.path)
+
+
 def _same_files(catalog: Catalog, existing: Dataset, plan: UploadPlan, workers: int) -> bool:
     stored = {file.name: file.sha256 for file in catalog.files(existing.serial)}
     if set(stored) != {file.name for file in plan.files}:
         return False
-    hashes = pooled(
-        lambda file: (file.name, sha256_of_file(file.path)), plan.files, workers=workers
-    )
+    hashes = pooled(_hash_of, plan.files, workers=workers)
     with closing(hashes):
         return all(stored[name] == sha256 for name, sha256 in hashes)
 

@@ -16,6 +16,7 @@ from imaging_db.errors import (
     Interrupted,
     NothingSelected,
     ObjectsDamaged,
+    ReaderError,
     UsageError,
 )
 from imaging_db.model import (
@@ -28,7 +29,13 @@ from imaging_db.model import (
 )
 from imaging_db.stores.base import Store
 from imaging_db.transfer.channels import with_numeric_names
-from imaging_db.transfer.fetch import damage_told, decode_checked, fetch_file, fetch_frame
+from imaging_db.transfer.fetch import (
+    damage_told,
+    decode_checked,
+    fetch_file,
+    fetch_frame,
+    wrong_count,
+)
 from imaging_db.transfer.folder import DownloadFolder
 from imaging_db.transfer.metadata_files import (
     FRAMES_NAME,
@@ -36,7 +43,7 @@ from imaging_db.transfer.metadata_files import (
     global_metadata_json,
     write_frames_csv,
 )
-from imaging_db.transfer.pool import pooled, worker_count
+from imaging_db.transfer.pool import StopFlag, pooled, worker_count
 from imaging_db.transfer.report import DownloadReport, Progress, Silent, noun_of
 from imaging_db.transfer.store_object import sha256_of_file
 
@@ -90,6 +97,8 @@ class Downloader:
             raise NothingSelected(
                 f"{dataset.serial}: no frame matches", hint=self._what_there_is(dataset)
             )
+        if selection.everything and total != dataset.nbr_objects:
+            raise wrong_count(dataset, total)
         with folder.locked():
             if metadata:
                 self._write_metadata(dataset, folder, selection)
@@ -120,26 +129,27 @@ class Downloader:
         files = list(self.catalog.files(dataset.serial)) if objects else []
         workers = worker_count(self.workers, frame_bytes=0, remote=dataset.storage == "s3")
         run = _Run(dataset, folder, len(files), self.progress)
-        return run.fetch(files, partial(self._fetch_file, dataset, folder), workers=workers)
+        stop = StopFlag()
+        work = partial(self._fetch_file, dataset, folder, stop)
+        return run.fetch(files, work, workers=workers, stop=stop)
 
     def _fetch_frame(
         self, dataset: Dataset, folder: DownloadFolder, frame: StoredFrame
     ) -> tuple[bool, int]:
-        target = folder.target(frame.file_name)
-        if _is_there(target) and _is_frame(target, frame):
+        if _is_frame(folder.target(frame.file_name), frame):
             return False, 0
         data = fetch_frame(frame, store=self.store, directory=dataset.storage_dir)
         folder.write(frame.file_name, data)
         return True, len(data)
 
     def _fetch_file(
-        self, dataset: Dataset, folder: DownloadFolder, file: StoredFile
+        self, dataset: Dataset, folder: DownloadFolder, stop: StopFlag, file: StoredFile
     ) -> tuple[bool, int]:
-        target = folder.target(file.name)
-        if _is_there(target) and file.sha256 is not None and sha256_of_file(target) == file.sha256:
+        if _has_hash(folder.target(file.name), file.sha256, stop):
             return False, 0
+        directory = dataset.storage_dir
         with folder.writing(file.name) as stream:
-            size = fetch_file(file, stream, store=self.store, directory=dataset.storage_dir)
+            size = fetch_file(file, stream, store=self.store, directory=directory, stop=stop)
         return True, size
 
     def _what_there_is(self, dataset: Dataset) -> str:
@@ -172,12 +182,13 @@ class _Run:
         work: Callable[[Item], tuple[bool, int]],
         *,
         workers: int,
+        stop: StopFlag | None = None,
     ) -> DownloadReport:
         """Return the report once every item is in its folder; ``work`` tells (written, bytes)."""
         started = time.monotonic()
         self.progress.start(self.dataset.serial, self.total)
         try:
-            with closing(pooled(damage_told(work), items, workers=workers)) as results:
+            with closing(pooled(damage_told(work), items, workers=workers, stop=stop)) as results:
                 for result in results:
                     self._took(result)
         except KeyboardInterrupt as stop:
@@ -225,15 +236,21 @@ def _frame_bytes(acquisition: Acquisition) -> int:
     return sides * (acquisition.colors or 1) * 4
 
 
-def _is_there(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
+def _has_hash(path: Path, sha256: str | None, stop: StopFlag | None = None) -> bool:
+    """Return True where a file, not a link, is there with that content; one we may not read is not."""
+    if sha256 is None or path.is_symlink() or not path.is_file():
+        return False
+    try:
+        return sha256_of_file(path, stop=stop) == sha256
+    except ReaderError:
+        return False
 
 
 def _is_frame(path: Path, frame: StoredFrame) -> bool:
-    if frame.object_sha256 is not None:
-        return sha256_of_file(path) == frame.object_sha256
+    if frame.object_sha256 is not None or path.is_symlink() or not path.is_file():
+        return _has_hash(path, frame.object_sha256)
     try:
         decode_checked(path.read_bytes(), frame, key=str(path))
-    except ImagingDBError:
+    except (ImagingDBError, OSError):
         return False
     return frame.sha256 is not None

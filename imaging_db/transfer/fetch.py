@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import IO, Any, TypeVar
 
 from imaging_db.codecs import decode_frame
-from imaging_db.errors import ChecksumMismatch, ImagingDBError, IntegrityError
-from imaging_db.model import StoredFile, StoredFrame, sha256_of_bytes, sha256_of_pixels
+from imaging_db.errors import ChecksumMismatch, ImagingDBError, IntegrityError, StoreUnavailable
+from imaging_db.model import Dataset, StoredFile, StoredFrame, sha256_of_bytes, sha256_of_pixels
 from imaging_db.stores.base import Store
 from imaging_db.stores.layout import object_key
+from imaging_db.transfer.pool import StopFlag
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -65,7 +66,14 @@ def decode_checked(data: bytes, frame: StoredFrame, *, key: str) -> Any:
     raise ChecksumMismatch(key, expected=frame.sha256, found=found)
 
 
-def fetch_file(file: StoredFile, target: IO[bytes] | None, *, store: Store, directory: str) -> int:
+def fetch_file(
+    file: StoredFile,
+    target: IO[bytes] | None,
+    *,
+    store: Store,
+    directory: str,
+    stop: StopFlag | None = None,
+) -> int:
     """Return the size of a stored file after streaming it to ``target``, or only reading it.
 
     Raises
@@ -76,7 +84,9 @@ def fetch_file(file: StoredFile, target: IO[bytes] | None, *, store: Store, dire
     key = object_key(directory, file.name)
     digest, size = hashlib.sha256(), 0
     with store.open(key) as source:
-        while chunk := source.read(_CHUNK):
+        while chunk := _read(source, key, store):
+            if stop is not None:
+                stop.check()
             digest.update(chunk)
             size += len(chunk)
             if target is not None:
@@ -86,6 +96,24 @@ def fetch_file(file: StoredFile, target: IO[bytes] | None, *, store: Store, dire
     if file.sha256 is not None and digest.hexdigest() != file.sha256:
         raise ChecksumMismatch(key, expected=file.sha256, found=digest.hexdigest())
     return size
+
+
+def wrong_count(dataset: Dataset, found: int) -> IntegrityError:
+    """Return the error of a catalog that has other rows than its dataset was published with."""
+    return IntegrityError(
+        f"the catalog has {found} of the {dataset.nbr_objects} rows of {dataset.serial}",
+        hint="restore the catalog from a backup, or upload the source again with --overwrite",
+    )
+
+
+def _read(source: IO[bytes], key: str, store: Store) -> bytes:
+    try:
+        return source.read(_CHUNK)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{key} cannot be read from {store.address}: {error.strerror or error}",
+            hint="rerun later",
+        ) from error
 
 
 def damage_told(work: Callable[[Item], Result]) -> Callable[[Item], Result | ImagingDBError]:

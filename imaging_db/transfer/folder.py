@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import errno
+import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from imaging_db.errors import DatasetBusy, StoreUnavailable, UnsafePath, UsageError
-from imaging_db.stores.base import check_key
+from imaging_db.errors import FolderBusy, StoreUnavailable, UnsafePath, UsageError
+from imaging_db.stores.base import check_key, is_temporary, temporary_name
+from imaging_db.stores.filesystem import windows_problem
 
-_FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
-_LOCK_NAME = ".imaging_db.lock"
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+_LOCK_NAME = f".imaging_db-{'0' * 16}.part"  # of the form that no object can have
+_log = logging.getLogger(__name__)
 
 
 class DownloadFolder:
     """``<dest>/<serial>``, made if it is not there and locked against a second run."""
 
     def __init__(self, dest: Path, serial: str) -> None:
-        self.serial = serial
         self.path = dest.absolute() / check_key(serial)
 
     @contextmanager
@@ -30,8 +34,8 @@ class DownloadFolder:
 
         Raises
         ------
-        DatasetBusy
-            Another run downloads into it.
+        FolderBusy
+            Another run writes to it.
         UsageError
             It cannot be made.
         UnsafePath
@@ -47,7 +51,8 @@ class DownloadFolder:
             raise UsageError(f"--dest {self.path}: {error.strerror}") from error
         with lock:
             if not _lock(lock):
-                raise DatasetBusy(self.serial, "another download", 0)
+                raise FolderBusy(self.path)
+            self._sweep()
             try:
                 yield self
             finally:
@@ -56,6 +61,14 @@ class DownloadFolder:
         if sys.platform == "win32":
             with suppress(PermissionError):  # the next run has it open already
                 file.unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove what a killed run was writing: whoever holds the lock is alone here."""
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                if is_temporary(name) and name != _LOCK_NAME:
+                    with suppress(OSError):
+                        Path(folder, name).unlink()
 
     def target(self, name: str) -> Path:
         """Return where the object ``name`` belongs; its folders exist then and are no links.
@@ -66,30 +79,37 @@ class DownloadFolder:
             The name, which came from a catalog, would lead elsewhere.
         """
         path = self.path / check_key(name)
+        if sys.platform == "win32" and any(map(windows_problem, name.split("/"))):
+            raise UnsafePath(f"{name!r} is no name for a file on Windows")
         folder = self.path
         for part in name.split("/")[:-1]:
             folder /= part
             if folder.is_symlink():
                 raise UnsafePath(f"{folder} is a link, nothing is written through it")
-        try:
+        with _mapped(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{path.parent}: {error.strerror}") from error
         return path
 
     @contextmanager
     def writing(self, name: str) -> Iterator[IO[bytes]]:
-        """Give a stream to ``<name>.part``; on leaving well it becomes ``name``, otherwise it goes."""
+        """Give a stream to a temporary file beside ``name``; on leaving well it becomes ``name``.
+
+        Raises
+        ------
+        StoreUnavailable
+            The disk is full.
+        UsageError
+            The file cannot be written for another reason.
+        """
         target = self.target(name)
-        part = target.with_name(target.name + ".part")
+        part = target.with_name(temporary_name())
         try:
-            part.unlink(missing_ok=True)
-            with part.open("xb") as stream:
+            with _mapped(target):
+                stream = io.BufferedWriter(_PartFile(part, target), 2**20)
+            with stream:
                 yield stream
-            part.replace(target)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise _mapped(error, target) from error
+            with _mapped(target):
+                part.replace(target)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
@@ -100,20 +120,42 @@ class DownloadFolder:
             stream.write(data)
 
 
-def _mapped(error: OSError, target: Path) -> StoreUnavailable | UsageError:
-    if error.errno in _FULL:
-        return StoreUnavailable(
-            f"{target.parent} is full ({error.strerror})", hint="free space and rerun"
-        )
-    return UsageError(f"{target} cannot be written: {error.strerror}")
+class _PartFile(io.FileIO):
+    """A new file whose errors on writing are told as the destination's, and no other's."""
+
+    def __init__(self, part: Path, target: Path) -> None:
+        super().__init__(part, "xb")
+        self._target = target
+
+    def write(self, data: Any, /) -> int:
+        """Write bytes and return how many."""
+        with _mapped(self._target):
+            return super().write(data)
+
+
+@contextmanager
+def _mapped(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StoreUnavailable(
+                f"{target.parent} is full ({error.strerror})", hint="free space and rerun"
+            ) from error
+        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
 
 
 def _lock(stream: IO[bytes]) -> bool:
-    """Return True once this process alone holds the file's advisory lock."""
+    """Return True once this process alone holds the file's advisory lock, or where there are none."""
     try:
         return _try_lock(stream)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in _BUSY:
+            return False
+        _log.warning(
+            "this folder cannot be locked (%s); do not download to it twice", error.strerror
+        )
+        return True
 
 
 if sys.platform == "win32":

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from imaging_db.codecs import codec_for, suffix_of
 from imaging_db.config import ManifestRow, MetadataSchema, Settings, UploadSettings
-from imaging_db.errors import CorruptSource, MissingMetadata, UnsupportedFormat, UsageError
+from imaging_db.errors import (
+    CorruptSource,
+    MissingMetadata,
+    SourceChanged,
+    UnsupportedFormat,
+    UsageError,
+)
 from imaging_db.model import (
     DatasetDraft,
     FrameCoords,
@@ -22,7 +29,7 @@ from imaging_db.readers import registry
 from imaging_db.readers.base import Reader, ReaderOptions, ReaderSpec, ReadLimits
 from imaging_db.readers.filename_parsers import get_parser
 from imaging_db.stores.layout import frame_name, object_key, storage_dir
-from imaging_db.transfer.sources import files_of, fingerprint
+from imaging_db.transfer.sources import empty_folders_note, files_of, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +67,27 @@ class UploadPlan:
         with self.open() as reader:
             return {frame_key(directory, frame) for frame in reader.frames()}
 
-    def source_fingerprint(self, sources: tuple[Path, ...]) -> str:
-        """Return the fingerprint of the files as they are now."""
-        return fingerprint(
-            sources,
-            self.source,
-            settings=(self.reader, self.options.positions, self.options.filename_parser),
-        )
+    def check_source(self, sources: Iterable[Path] | None = None) -> None:
+        """Let pass a source whose files are what they were when it was planned.
+
+        ``sources`` are the files of the open reader; without them a source of files is listed anew.
+
+        Raises
+        ------
+        SourceChanged
+            A file was written to, added or removed.
+        """
+        paths = [file.path for file in files_of(self.source)] if sources is None else sources
+        if _mark(paths, self.source, self.reader, self.options) != self.draft.fingerprint:
+            raise SourceChanged(
+                self.source, "changed since it was planned", hint="rerun when it rests"
+            )
 
 
 def frame_key(directory: str, frame: SourceFrame) -> str:
     """Return the key that a frame will have."""
-    colors = frame.shape[2] if len(frame.shape) == 3 else 1
-    return object_key(
-        directory, frame_name(frame.coords, suffix_of(codec_for(frame.dtype, colors)))
-    )
+    suffix = suffix_of(codec_for(frame.dtype, frame.shape))
+    return object_key(directory, frame_name(frame.coords, suffix))
 
 
 class Planner:
@@ -117,11 +130,7 @@ class Planner:
                 raise CorruptSource(
                     row.source, f"promises {acquisition.nbr_frames} frames and gives {len(sizes)}"
                 )
-            mark = fingerprint(
-                reader.sources,
-                row.source,
-                settings=(spec.name, options.positions, options.filename_parser),
-            )
+            mark = _mark(reader.sources, row.source, spec.name, options)
         draft = self._draft(row, mark, len(sizes), acquisition.metadata, acquisition=acquisition)
         return UploadPlan(
             where=where,
@@ -141,7 +150,7 @@ class Planner:
                 row.source, "positions cannot be chosen for a file", hint="leave the cell empty"
             )
         files = files_of(row.source)
-        mark = fingerprint([f.path for f in files], row.source, settings=(None, None, None))
+        mark = _mark([file.path for file in files], row.source, None, ReaderOptions())
         metadata: JSONObject = {"file_origin": str(row.source)}
         return UploadPlan(
             where=where,
@@ -152,6 +161,7 @@ class Planner:
             files=files,
             raw_bytes=sum(file.size for file in files),
             frame_bytes=0,
+            notes=empty_folders_note(row.source),
         )
 
     def _draft(
@@ -173,6 +183,11 @@ class Planner:
             metadata=metadata,
             **more,  # type: ignore[arg-type]
         )
+
+
+def _mark(paths: Iterable[Path], source: Path, reader: str | None, options: ReaderOptions) -> str:
+    settings = (reader, options.positions, options.filename_parser)
+    return fingerprint(paths, source, settings=settings)
 
 
 def reader_options(upload: UploadSettings, positions: tuple[int, ...] | None) -> ReaderOptions:
@@ -204,9 +219,8 @@ def _check_frames(reader: Reader, schema: MetadataSchema | None) -> list[int]:
 
 
 def _check_frame(frame: SourceFrame, schema: MetadataSchema | None) -> int:
-    colors = frame.shape[2] if len(frame.shape) == 3 else 1
     try:
-        codec_for(frame.dtype, colors)
+        codec_for(frame.dtype, frame.shape)
     except UsageError as error:
         raise UnsupportedFormat(frame.source.path, error.message, page=frame.source.page) from error
     found = schema.problem(frame.metadata) if schema else None

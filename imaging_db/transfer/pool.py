@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
@@ -17,13 +18,38 @@ _COPIES = (
 )
 
 
+class Stop(Exception):
+    """Raised inside long work, such as one large file, once nobody waits for it any more."""
+
+
+class StopFlag:
+    """Tells long work that it should end; `pooled` sets it when it ends early."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask all work that looks at the flag to end."""
+        self._event.set()
+
+    def check(self) -> None:
+        """Raise `Stop` once the flag is set."""
+        if self._event.is_set():
+            raise Stop
+
+
 def pooled(
-    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    stop: StopFlag | None = None,
 ) -> Generator[Result, None, None]:
     """Yield ``work(item)`` for every item, in the order in which they finish, from threads.
 
     At most two items a worker are taken ahead, so ``items`` may be endless and memory stays bounded.
-    The first exception cancels what has not started, waits for what has, and is raised.
+    The first exception cancels what has not started, waits for what has, and is raised; ``stop`` is set
+    then, so that work which looks at it need not be waited for long.
     """
     source = iter(items)
     running: set[Future[Result]] = set()
@@ -36,6 +62,8 @@ def pooled(
                 for future in done:
                     yield future.result()
         finally:
+            if stop is not None:
+                stop.set()
             for future in running:
                 future.cancel()
 

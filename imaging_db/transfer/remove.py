@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from imaging_db.catalog import Catalog
 from imaging_db.stores.base import Store
+from imaging_db.transfer.claims import STALE_AFTER, HeldClaim, claimed
 
 
 def remove_dataset(catalog: Catalog, store: Store, serial: str) -> int:
@@ -11,16 +14,31 @@ def remove_dataset(catalog: Catalog, store: Store, serial: str) -> int:
 
     Raises
     ------
+    DatasetBusy
+        Another run uploads or deletes it.
     Conflict
         Another dataset names it as its parent.
     """
-    dataset = catalog.begin_delete(serial)
-    removed = remove_objects(store, dataset.storage_dir)
-    catalog.finish_delete(serial)
+    dataset, claim = claimed(
+        serial,
+        lambda token, evict: catalog.begin_delete(
+            serial, token=token, stale_after=STALE_AFTER, evict=evict
+        ),
+    )
+    with HeldClaim(catalog, claim) as held:
+        removed = remove_objects(store, dataset.storage_dir, check=held.check)
+        catalog.finish_delete(claim)
     return removed
 
 
-def remove_objects(store: Store, directory: str) -> int:
-    """Return how many objects below a dataset's prefix were deleted."""
-    keys = [found.key for found in store.list(directory)]
-    return sum(store.delete(key) for key in keys)
+def remove_objects(store: Store, directory: str, *, check: Callable[[], None]) -> int:
+    """Return how many objects below a dataset's prefix were deleted.
+
+    ``check`` is asked before each deletion and raises `DatasetBusy` once the claim is lost: what lies
+    there then is another run's.
+    """
+    removed = 0
+    for key in [found.key for found in store.list(directory)]:
+        check()
+        removed += store.delete(key)
+    return removed

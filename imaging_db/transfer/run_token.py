@@ -32,9 +32,10 @@ def is_dead(token: str) -> bool:
 
 
 def _host() -> str:
-    """Return the host, and on Linux the process-id namespace, because containers share host names."""
+    """Return the host; on Linux with its boot and process-id namespace: names of hosts are not unique."""
     try:
-        namespace = f"@{Path('/proc/self/ns/pid').stat().st_ino}"
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+        namespace = f"@{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"
     except OSError:
         namespace = ""
     return socket.gethostname().replace("/", "_") + namespace

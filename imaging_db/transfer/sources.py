@@ -72,6 +72,16 @@ def _walk(root: Path) -> Iterator[SourceFile]:
             yield _file(path, path.relative_to(root).as_posix())
 
 
+def empty_folders_note(source: Path) -> tuple[str, ...]:
+    """Return a note where a folder has empty folders in it: only files are kept."""
+    empty = [folder for folder, names, leaves in os.walk(source) if not names and not leaves]
+    if not empty:
+        return ()
+    return (
+        f"{len(empty)} empty folder(s) are not kept, such as {os.path.relpath(empty[0], source)}",
+    )
+
+
 def _refuse_unreadable(error: OSError) -> None:
     raise UnsupportedFormat(error.filename, error.strerror or "cannot be listed") from error
 

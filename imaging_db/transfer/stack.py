@@ -44,7 +44,7 @@ def read_stack(
         raise UsageError(
             "some frames of the block are absent", hint="name a value to fill them with"
         )
-    stack = np.empty(shape, dtype) if fill is None else np.full(shape, fill, dtype)
+    stack = np.empty(shape, dtype) if fill is None else _filled(shape, dtype, fill)
     places = [{index: place for place, index in enumerate(axis)} for axis in axes]
 
     def put(frame: StoredFrame) -> None:
@@ -55,6 +55,20 @@ def read_stack(
         for _ in done:
             pass
     return _squeezed(stack.transpose(4, 5, 6, 3, 2, 1, 0))
+
+
+def _filled(shape: tuple[int, ...], dtype: str, fill: float) -> npt.NDArray[Any]:
+    import numpy as np
+
+    try:
+        with np.errstate(invalid="ignore"):
+            value = np.asarray(fill).astype(dtype)
+        exact = bool(value == fill) or (np.isnan(fill) and value.dtype.kind == "f")
+    except (OverflowError, ValueError, TypeError):
+        exact = False
+    if not exact:
+        raise UsageError(f"{fill!r} cannot fill frames of type {dtype}")
+    return np.full(shape, value, dtype)
 
 
 def _squeezed(stack: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 
 from imaging_db.codecs import decode_frame, encode_frame
@@ -24,6 +25,7 @@ from imaging_db.model import (
 from imaging_db.readers.base import Reader
 from imaging_db.stores.base import Store
 from imaging_db.stores.layout import frame_name, object_key
+from imaging_db.transfer.pool import StopFlag
 
 _CHUNK = 4 * 2**20
 
@@ -82,7 +84,9 @@ def _same_pixels(
     return sha256_of_bytes(data), len(data)
 
 
-def store_file(file: SourceFile, *, store: Store, directory: str) -> StoredFile:
+def store_file(
+    file: SourceFile, *, store: Store, directory: str, stop: StopFlag | None = None
+) -> StoredFile:
     """Return the row of one file, once its bytes are in the store; read twice, in bounded memory.
 
     Raises
@@ -91,32 +95,48 @@ def store_file(file: SourceFile, *, store: Store, directory: str) -> StoredFile:
         Its size or time changed meanwhile.
     """
     before = _state(file.path)
-    sha256 = sha256_of_file(file.path)
+    sha256 = sha256_of_file(file.path, stop=stop)
+    key = object_key(directory, file.name)
     try:
-        with file.path.open("rb") as stream:
-            store.put_stream(
-                object_key(directory, file.name), stream, size=before[0], sha256=sha256
-            )
+        with StoppableFile(file.path, stop or StopFlag()) as stream:
+            store.put_stream(key, stream, size=before[0], sha256=sha256)
     except ChecksumMismatch as error:
         raise _changed(file.path) from error
     except OSError as error:
         raise CorruptSource(file.path, error.strerror or "cannot be read") from error
     if _state(file.path) != before:
-        raise SourceChanged(
-            file.path, "was written to while it was read", hint="rerun when it rests"
-        )
+        raise _changed(file.path)
     return StoredFile(file.name, sha256, before[0])
+
+
+class StoppableFile(io.FileIO):
+    """A file for reading that raises `Stop` once the flag is set."""
+
+    def __init__(self, path: Path, stop: StopFlag) -> None:
+        super().__init__(path, "rb")
+        self._stop = stop
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to ``size`` bytes."""
+        self._stop.check()
+        return super().read(-1 if size is None else size) or b""
 
 
 def _changed(path: Path) -> SourceChanged:
     return SourceChanged(path, "was written to while it was read", hint="rerun when it rests")
 
 
-def sha256_of_file(path: Path) -> str:
-    """Return the hex SHA-256 of a file's bytes, in bounded memory."""
+def sha256_of_file(path: Path, *, stop: StopFlag | None = None) -> str:
+    """Return the hex SHA-256 of a file's bytes, in bounded memory.
+
+    Raises
+    ------
+    CorruptSource
+        It cannot be read.
+    """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
+        with StoppableFile(path, stop or StopFlag()) as stream:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from imaging_db.catalog import Catalog
-from imaging_db.errors import Interrupted, SourceChanged, StoreUnavailable
+from imaging_db.errors import Interrupted, StoreUnavailable
 from imaging_db.model import SourceFile, SourceFrame, StoredFile, StoredFrame
 from imaging_db.readers.base import Reader
 from imaging_db.stores.base import Store
 from imaging_db.stores.layout import object_key
 from imaging_db.transfer.claims import HeldClaim
 from imaging_db.transfer.plan import UploadPlan, frame_key
-from imaging_db.transfer.pool import pooled
+from imaging_db.transfer.pool import StopFlag, pooled
 from imaging_db.transfer.report import Progress
 from imaging_db.transfer.store_object import store_file, store_frame
 
@@ -73,7 +73,7 @@ class Stream:
 
     def _run_frames(self) -> None:
         with self.plan.open() as reader:
-            self._check_source(reader)
+            self.plan.check_source(reader.sources)
             work = partial(
                 store_frame, reader=reader, store=self.store, directory=self.plan.draft.storage_dir
             )
@@ -83,39 +83,53 @@ class Stream:
                 for stored, raw_bytes in results:
                     self._frames.append(stored)
                     self._took(stored.object_size or 0, raw_bytes)
-            self._check_source(reader)
+            self.plan.check_source(reader.sources)
 
     def _run_files(self) -> None:
-        work = partial(store_file, store=self.store, directory=self.plan.draft.storage_dir)
-        with closing(pooled(work, self._missing_files(), workers=self.workers)) as results:
+        self.plan.check_source()
+        stop = StopFlag()
+        work = partial(
+            store_file, store=self.store, directory=self.plan.draft.storage_dir, stop=stop
+        )
+        items = self._missing_files()
+        with closing(pooled(work, items, workers=self.workers, stop=stop)) as results:
             for stored in results:
                 self._files.append(stored)
                 self._took(stored.size or 0, stored.size or 0)
+        self.plan.check_source()
 
     def _missing_frames(self, reader: Reader) -> Iterator[SourceFrame]:
-        """Yield the frames that have no row yet, or whose object went away since."""
-        resumed = self.held.claim.resumed
-        known = self.catalog.stored_coords(self.held.claim) if resumed else {}
-        there = self._keys_there() if known else frozenset()
+        """Yield the frames that have no row yet, or whose object is not what the row says."""
+        known = self.catalog.stored_coords(self.held.claim) if self.held.claim.resumed else {}
+        there = self._sizes_there() if known else {}
         directory = self.plan.draft.storage_dir
         for frame in reader.frames():
-            if frame.coords in known and frame_key(directory, frame) in there:
-                self._reuse()
-            else:
+            size = known.get(frame.coords)
+            if not self._is_stored(frame_key(directory, frame), size, there):
                 yield frame
 
     def _missing_files(self) -> Iterator[SourceFile]:
-        resumed = self.held.claim.resumed
-        known = self.catalog.stored_names(self.held.claim) if resumed else {}
-        there = self._keys_there() if known else frozenset()
+        known = self.catalog.stored_names(self.held.claim) if self.held.claim.resumed else {}
+        there = self._sizes_there() if known else {}
+        directory = self.plan.draft.storage_dir
         for file in self.plan.files:
-            if file.name in known and object_key(self.plan.draft.storage_dir, file.name) in there:
-                self._reuse()
-            else:
+            size = known.get(file.name)
+            if not self._is_stored(object_key(directory, file.name), size, there):
                 yield file
 
-    def _keys_there(self) -> frozenset[str]:
-        return frozenset(found.key for found in self.store.list(self.plan.draft.storage_dir))
+    def _is_stored(self, key: str, size: int | None, there: dict[str, int]) -> bool:
+        """Return True where an object is as its row says; one that is damaged is removed, to come anew."""
+        if size is None or key not in there:
+            return False
+        if there[key] != size:
+            self.held.check()
+            self.store.delete(key)
+            return False
+        self._reuse()
+        return True
+
+    def _sizes_there(self) -> dict[str, int]:
+        return {found.key: found.size for found in self.store.list(self.plan.draft.storage_dir)}
 
     def _reuse(self) -> None:
         self.done += 1
@@ -139,9 +153,3 @@ class Stream:
             self.catalog.add_files(self.held.claim, self._files)
         self._frames, self._files = [], []
         self._recorded_at = time.monotonic()
-
-    def _check_source(self, reader: Reader) -> None:
-        if self.plan.source_fingerprint(tuple(reader.sources)) != self.plan.draft.fingerprint:
-            raise SourceChanged(
-                self.plan.source, "changed during the upload", hint="rerun when it rests"
-            )

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from imaging_db.catalog import Catalog
-from imaging_db.errors import DatasetExists, ObjectsInTheWay
+from imaging_db.errors import DatasetExists, ObjectsInTheWay, SourceChanged
 from imaging_db.model import Claim, Dataset, DatasetStatus
 from imaging_db.stores.base import Store
 from imaging_db.transfer.claims import HeldClaim, take_claim
-from imaging_db.transfer.compare import same_content
+from imaging_db.transfer.compare import read_all, same_content
 from imaging_db.transfer.plan import UploadPlan
 from imaging_db.transfer.pool import worker_count
 from imaging_db.transfer.remove import remove_dataset, remove_objects
@@ -52,6 +52,7 @@ class Uploader:
                 return _report(plan, Outcome.ALREADY_THERE, started)
             if not self.overwrite:
                 raise
+            read_all(plan, workers=self._workers(plan))
             outcome = Outcome.REPLACED
             removed = remove_dataset(
                 self.catalog, self.store_of(exists.existing), plan.draft.serial
@@ -80,9 +81,10 @@ class Uploader:
         return bool(verifier.verify(existing).failures)
 
     def _write(self, plan: UploadPlan, claim: Claim) -> tuple[Stream, int]:
-        """Return the stream that ran, and how many objects of others were removed for it."""
+        """Return the stream that ran, and how many objects were removed from its way."""
         with HeldClaim(self.catalog, claim) as held:
-            removed = 0 if claim.resumed else self._clear_way(plan)
+            removed = 0 if claim.resumed else self._clear_way(plan, held)
+            ours = claim.resumed or next(self.store.list(plan.draft.storage_dir), None) is None
             stream = Stream(
                 self.catalog, self.store, plan, held, self.progress, self._workers(plan)
             )
@@ -91,20 +93,24 @@ class Uploader:
                 stream.run()
                 held.check()
                 self.catalog.publish(claim)
+            except SourceChanged:
+                if ours:  # what was stored is of a source that is no more
+                    remove_objects(self.store, plan.draft.storage_dir, check=held.check)
+                raise
             finally:
                 self.progress.finish()
         return stream, removed
 
-    def _clear_way(self, plan: UploadPlan) -> int:
+    def _clear_way(self, plan: UploadPlan, held: HeldClaim) -> int:
         """Return how many objects were removed from the dataset's prefix before its first frame.
 
         An unfinished upload of another source, or another catalog, may have left them. What has the
-        content of this source is taken over frame by frame; everything else stays unless the user
-        said --overwrite.
+        content of this source is taken over frame by frame. Everything else stays, unless this catalog
+        knows of the unfinished upload and the user said --overwrite.
         """
         directory = plan.draft.storage_dir
-        if self.overwrite:
-            return remove_objects(self.store, directory)
+        if self.overwrite and held.claim.cleared:
+            return remove_objects(self.store, directory, check=held.check)
         there = {found.key for found in self.store.list(directory)}
         strays = there - plan.keys() if there else there
         if strays:

@@ -13,8 +13,14 @@ from imaging_db.errors import ImagingDBError
 from imaging_db.model import Dataset, FrameSelection, StoredFile, StoredFrame, UploadType
 from imaging_db.stores.base import Store
 from imaging_db.stores.layout import object_key
-from imaging_db.transfer.fetch import damage_told, decode_checked, fetch_file, fetch_frame
-from imaging_db.transfer.pool import pooled, worker_count
+from imaging_db.transfer.fetch import (
+    damage_told,
+    decode_checked,
+    fetch_file,
+    fetch_frame,
+    wrong_count,
+)
+from imaging_db.transfer.pool import StopFlag, pooled, worker_count
 from imaging_db.transfer.report import Progress, Silent, VerifyReport, noun_of
 
 Item = TypeVar("Item", StoredFrame, StoredFile)
@@ -33,12 +39,20 @@ class Verifier:
         """Return what was checked: of every frame the stored bytes and the decoded pixels, of files the bytes."""
         if dataset.upload_type is UploadType.FILE:
             files = self.catalog.files(dataset.serial)
-            return self._run(dataset, files, lambda file: self._check_file(file, dataset))
+            stop = StopFlag()
+            return self._run(
+                dataset, files, lambda file: self._check_file(file, dataset, stop), stop=stop
+            )
         frames = self.catalog.frames(dataset.serial, FrameSelection(), with_metadata=False)
         return self._run(dataset, frames, lambda frame: self._check_frame(frame, dataset))
 
     def _run(
-        self, dataset: Dataset, items: Iterable[Item], check: Callable[[Item], tuple[bool, int]]
+        self,
+        dataset: Dataset,
+        items: Iterable[Item],
+        check: Callable[[Item], tuple[bool, int]],
+        *,
+        stop: StopFlag | None = None,
     ) -> VerifyReport:
         started = time.monotonic()
         checked = unrecorded = nbr_bytes = 0
@@ -46,7 +60,7 @@ class Verifier:
         self.progress.start(dataset.serial, dataset.nbr_objects)
         workers = worker_count(self.workers, frame_bytes=0, remote=dataset.storage == "s3")
         try:
-            with closing(pooled(damage_told(check), items, workers=workers)) as results:
+            with closing(pooled(damage_told(check), items, workers=workers, stop=stop)) as results:
                 for result in results:
                     checked += 1
                     if isinstance(result, ImagingDBError):
@@ -56,6 +70,8 @@ class Verifier:
                     self.progress.advance(1, result[1])
         finally:
             self.progress.finish()
+        if checked != dataset.nbr_objects:
+            failures.append(wrong_count(dataset, checked))
         return VerifyReport(
             dataset.serial,
             noun_of(dataset),
@@ -71,6 +87,6 @@ class Verifier:
         decode_checked(data, frame, key=object_key(dataset.storage_dir, frame.file_name))
         return frame.sha256 is not None, len(data)
 
-    def _check_file(self, file: StoredFile, dataset: Dataset) -> tuple[bool, int]:
-        size = fetch_file(file, None, store=self.store, directory=dataset.storage_dir)
+    def _check_file(self, file: StoredFile, dataset: Dataset, stop: StopFlag) -> tuple[bool, int]:
+        size = fetch_file(file, None, store=self.store, directory=dataset.storage_dir, stop=stop)
         return file.sha256 is not None, size

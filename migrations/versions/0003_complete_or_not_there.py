@@ -108,7 +108,7 @@ CHECKS = {
     "data_set": {
         "status": "status IN ('pending', 'ready', 'deleting')",
         "claim": "claim_heartbeat IS NULL OR claim_token IS NOT NULL",
-        "claim_status": "claim_heartbeat IS NULL OR status = 'pending'",
+        "claim_status": "claim_heartbeat IS NULL OR status <> 'ready'",
         "nbr_objects": "nbr_objects >= 0",
         "fingerprint": "length(fingerprint) = 64 AND fingerprint = lower(fingerprint)",
     },

@@ -55,7 +55,7 @@ def test_one_bad_row_does_not_stop_the_others(
     told = capsys.readouterr()
     (line,) = told.err.splitlines()
     assert line.startswith(f"error: files.csv:3 {desk.serial(2)}: {desk.folder / 'bad.tif'}: ")
-    assert told.out.splitlines()[-1] == "1 uploaded, 1 failed" or "1 failed" in told.out
+    assert told.out.splitlines()[-1] == "1 uploaded, 1 failed"
     assert desk.serials() == [desk.serial(1)]
 
 
@@ -289,6 +289,7 @@ def test_an_interrupted_upload_is_unseen_and_the_same_command_finishes_it(
         desk.folder / "big.tif", pixels(60, 700, 700), imagej=True, metadata={"axes": "ZYX"}
     )
     desk.csv("big.tif")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored where tests run unattended
     process = subprocess.Popen(COMMAND, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     frames = desk.folder / "store" / "raw_frames" / desk.serial()
     deadline = time.monotonic() + 60

@@ -175,7 +175,7 @@ def test_a_released_claim_is_free_and_its_rows_stay(catalog: Catalog) -> None:
     catalog.release(first)
     second = catalog.claim(draft(nbr_objects=2), token="second")
     assert (second.resumed, second.cleared) == (True, False)
-    assert catalog.stored_coords(second) == {FrameCoords(0, 0, 0, 0): frame(0).sha256}
+    assert catalog.stored_coords(second) == {FrameCoords(0, 0, 0, 0): 3_700_000}
     catalog.add_frames(second, [frame(1)])
     assert catalog.publish(second).nbr_objects == 2
 
@@ -322,6 +322,108 @@ def test_a_dataset_is_not_its_own_parent(catalog: Catalog) -> None:
         catalog.claim(draft(parent_serial=SERIAL), token="me")
 
 
+# --- serials that differ only by case
+
+
+BY_CASE = "isp-2018-06-08-15-45-00-0001"
+
+
+def test_a_serial_that_differs_only_by_case_is_refused(catalog: Catalog) -> None:
+    """On Windows and macOS both datasets would have one folder."""
+    message = f"{BY_CASE} differs only by case from {SERIAL}; choose another id"
+    claim = catalog.claim(draft(), token="me")
+    with pytest.raises(Conflict, match=message):
+        catalog.claim(draft(BY_CASE), token="me")  # the other is pending
+    catalog.add_frames(claim, [frame()])
+    catalog.publish(claim)
+    with pytest.raises(Conflict, match=message):
+        catalog.claim(draft(BY_CASE), token="me")  # ready
+    _, deletion = catalog.begin_delete(SERIAL, token="me")
+    with pytest.raises(Conflict, match=message):
+        catalog.claim(draft(BY_CASE), token="me")  # being deleted
+    assert [one.dataset.serial for one in catalog.pending()] == [SERIAL]
+    catalog.finish_delete(deletion)
+    assert catalog.claim(draft(BY_CASE), token="me").serial == BY_CASE
+
+
+@pytest.mark.parametrize("other", ["ISP_-2018-06-08-15-45-00-0001", "İSP-x", "%", "isp%", "ı"])
+def test_serials_that_differ_by_more_than_case_are_two(catalog: Catalog, other: str) -> None:
+    catalog.claim(draft(), token="me")
+    assert catalog.claim(draft(other), token="me").serial == other
+
+
+def test_serials_of_old_that_differ_only_by_case_stay(catalog: Catalog) -> None:
+    """Each may be finished, described and deleted; only a third is refused."""
+    store(catalog, [frame()], OTHER)
+    pending = catalog.claim(draft(SERIAL), token="me")
+    rename = text("UPDATE data_set SET dataset_serial = :to WHERE dataset_serial = :name")
+    catalog._transactions.write(lambda c: c.execute(rename, {"to": BY_CASE, "name": OTHER}))
+    catalog.release(pending)
+    again = catalog.claim(draft(SERIAL), token="next")
+    catalog.add_frames(again, [frame()])
+    catalog.publish(again)
+    assert [one.serial for one in catalog.datasets()] in ([SERIAL, BY_CASE], [BY_CASE, SERIAL])
+    with pytest.raises(Conflict, match="differs only by case"):
+        catalog.claim(draft(SERIAL.replace("ISP", "Isp")), token="me")
+    _, deletion = catalog.begin_delete(BY_CASE, token="me")
+    catalog.finish_delete(deletion)
+    assert [one.serial for one in catalog.datasets()] == [SERIAL]
+
+
+def test_of_many_spellings_at_once_one_wins(database: DatabaseSettings) -> None:
+    spellings = ["abc", "ABC", "Abc", "aBC", "abC", "AbC"]
+    for round_ in range(5):
+        barrier = threading.Barrier(len(spellings))
+
+        def claim(name: str, round_: int = round_, barrier: threading.Barrier = barrier) -> bool:
+            with Catalog.open(database) as mine:
+                barrier.wait()
+                try:
+                    mine.claim(draft(f"{name}-2020-01-01-00-00-00-{round_:04d}"), token=name)
+                except Conflict:
+                    return False
+                return True
+
+        with ThreadPoolExecutor(len(spellings)) as pool:
+            assert list(pool.map(claim, spellings)).count(True) == 1
+
+
+# --- describing
+
+
+def test_a_ready_dataset_may_be_described_anew(catalog: Catalog) -> None:
+    before = store(catalog, [frame()], description="tpyo", microscope="Leica")
+    store(catalog, [frame()], OTHER, description="tpyo", microscope="Leica")
+    assert catalog.describe(SERIAL, description="typo", microscope="Leica")
+    assert not catalog.describe(SERIAL, description="typo", microscope="Leica")
+    assert catalog.dataset(SERIAL) == replace(before, description="typo")
+    assert catalog.describe(SERIAL, description=None, microscope="Zeiss")
+    assert not catalog.describe(SERIAL, description=None, microscope="Zeiss")
+    assert catalog.dataset(SERIAL) == replace(before, description=None, microscope="Zeiss")
+    assert catalog.describe(SERIAL, description="", microscope=None)  # empty is not unknown
+    assert catalog.dataset(SERIAL) == replace(before, description="", microscope=None)
+    assert catalog.dataset(OTHER).description == "tpyo"
+
+
+def test_a_description_that_no_database_keeps_is_compared_as_it_is_kept(catalog: Catalog) -> None:
+    store(catalog, [frame()])
+    assert catalog.describe(SERIAL, description="a\x00b", microscope=None)
+    assert not catalog.describe(SERIAL, description="a\x00b", microscope=None)
+
+
+def test_only_what_can_be_seen_is_described(catalog: Catalog) -> None:
+    with pytest.raises(DatasetNotFound, match="there is no dataset"):
+        catalog.describe(SERIAL, description="x", microscope=None)
+    claim = catalog.claim(draft(description="mine"), token="me")
+    with pytest.raises(DatasetNotFound, match="is pending"):
+        catalog.describe(SERIAL, description="x", microscope=None)
+    catalog.add_frames(claim, [frame()])
+    assert catalog.publish(claim).description == "mine"
+    catalog.begin_delete(SERIAL, token="me")
+    with pytest.raises(DatasetNotFound, match="is being deleted"):
+        catalog.describe(SERIAL, description="x", microscope=None)
+
+
 # --- rows
 
 
@@ -343,7 +445,31 @@ def test_the_same_file_may_come_again_but_not_with_other_bytes(catalog: Catalog)
     catalog.add_files(claim, [file("a"), file("b")])
     with pytest.raises(Conflict, match="file b is there already"):
         catalog.add_files(claim, [file("c"), file("b", sha256=digest("other"))])
-    assert catalog.stored_names(claim) == {"a": digest("a"), "b": digest("b")}
+    assert catalog.stored_names(claim) == {"a": 10, "b": 10}
+
+
+def test_what_is_stored_tells_the_recorded_sizes(catalog: Catalog) -> None:
+    """Sizes are those of the objects in the store; the original imagingDB recorded none."""
+    frames = catalog.claim(draft(nbr_objects=3), token="me")
+    catalog.add_frames(frames, [frame(0, object_size=2**33), frame(1, object_size=None)])
+    assert catalog.stored_coords(frames) == {
+        FrameCoords(0, 0, 0, 0): 2**33,
+        FrameCoords(1, 0, 0, 0): None,
+    }
+    assert catalog.stored_names(frames) == {}
+    files = catalog.claim(file_draft(OTHER, nbr_objects=3), token="me")
+    catalog.add_files(files, [file("b", size=0), file("a", size=2**33), file("c", size=None)])
+    assert catalog.stored_names(files) == {"a": 2**33, "b": 0, "c": None}
+    assert catalog.stored_coords(files) == {}
+
+
+def test_a_file_that_comes_again_is_known_by_its_bytes_not_its_size(catalog: Catalog) -> None:
+    claim = catalog.claim(file_draft(nbr_objects=2), token="me")
+    catalog.add_files(claim, [file("a", size=7)])
+    with pytest.raises(Conflict, match="file a is there already"):
+        catalog.add_files(claim, [file("a", size=7, sha256=digest("other"))])
+    catalog.add_files(claim, [file("a", size=None), file("b")])
+    assert catalog.stored_names(claim) == {"a": 7, "b": 10}
 
 
 def test_two_frames_may_have_the_same_pixels(catalog: Catalog) -> None:
@@ -435,113 +561,6 @@ def test_twenty_thousand_frames_at_once(catalog: Catalog) -> None:
     catalog.add_frames(claim, frames)  # beyond any limit of bound parameters, partly there already
     assert catalog.publish(claim).nbr_objects == 20_000
     assert coords_of(catalog.frames(SERIAL, with_metadata=False)) == sorted(coords_of(frames))
-
-
-# --- deleting
-
-
-def test_a_dataset_is_deleted_out_of_sight_first(catalog: Catalog) -> None:
-    store(catalog, grid(2, 2, 1, 1))
-    assert catalog.begin_delete(SERIAL).status is DatasetStatus.DELETING
-    with pytest.raises(DatasetNotFound, match="is being deleted"):
-        catalog.dataset(SERIAL)
-    assert [one.stored for one in catalog.pending()] == [4]
-    assert catalog.begin_delete(SERIAL).storage_dir == f"raw_frames/{SERIAL}"
-    catalog.finish_delete(SERIAL)
-    catalog.finish_delete(SERIAL)
-    assert catalog.pending() == []
-    store(catalog, grid(2, 2, 1, 1))
-    assert catalog.count_frames(SERIAL) == 4
-
-
-def test_what_is_being_deleted_cannot_be_claimed(catalog: Catalog) -> None:
-    store(catalog, [frame()])
-    catalog.begin_delete(SERIAL)
-    with pytest.raises(DatasetExists, match="is being deleted") as exists:
-        catalog.claim(draft(), token="me")
-    assert exists.value.existing.status is DatasetStatus.DELETING
-
-
-def test_a_dataset_is_not_deleted_without_being_taken_out_of_sight(catalog: Catalog) -> None:
-    store(catalog, [frame()])
-    with pytest.raises(Conflict, match="is ready; begin its deletion first"):
-        catalog.finish_delete(SERIAL)
-    assert catalog.count_frames(SERIAL) == 1
-
-
-def test_a_parent_is_not_deleted(catalog: Catalog) -> None:
-    store(catalog, [frame()], OTHER)
-    store(catalog, [frame()], SERIAL, parent_serial=OTHER)
-    with pytest.raises(Conflict, match=f"{OTHER} is the parent of {SERIAL}"):
-        catalog.begin_delete(OTHER)
-    assert catalog.dataset(OTHER).status is DatasetStatus.READY
-
-
-def test_a_parent_goes_or_gets_a_child_but_not_both(catalog: Catalog) -> None:
-    for round_ in range(8):
-        parent = f"PARENT-2020-01-01-00-00-00-{round_:04d}"
-        child = f"CHILD-2020-01-01-00-00-00-{round_:04d}"
-        store(catalog, [frame()], parent)
-        barrier = threading.Barrier(2)
-
-        def delete(serial: str = parent, barrier: threading.Barrier = barrier) -> bool:
-            barrier.wait()
-            try:
-                catalog.begin_delete(serial)
-            except Conflict:
-                return False
-            return True
-
-        def claim(
-            serial: str = child, parent: str = parent, barrier: threading.Barrier = barrier
-        ) -> bool:
-            barrier.wait()
-            try:
-                catalog.claim(draft(serial, parent_serial=parent), token="me")
-            except ConfigError:
-                return False
-            return True
-
-        with ThreadPoolExecutor(2) as pool:
-            deleted, claimed = pool.submit(delete), pool.submit(claim)
-            assert deleted.result() != claimed.result()
-
-
-def test_datasets_with_the_same_objects_protect_each_other(catalog: Catalog) -> None:
-    """Rows of the original that shared a serial point to one folder."""
-    store(catalog, [frame()], SERIAL)
-    store(catalog, [frame()], f"{SERIAL}~2", storage_dir=f"raw_frames/{SERIAL}")
-    with pytest.raises(Conflict, match="has the same objects as"):
-        catalog.begin_delete(SERIAL)
-
-
-def test_an_abandoned_upload_can_be_deleted_a_live_one_not(catalog: Catalog) -> None:
-    claim = catalog.claim(draft(), token="me")
-    with pytest.raises(DatasetBusy):
-        catalog.begin_delete(SERIAL)
-    catalog.release(claim)
-    catalog.begin_delete(SERIAL)
-    catalog.finish_delete(SERIAL)
-    assert catalog.pending() == []
-
-
-def test_deleting_what_is_not_there(catalog: Catalog) -> None:
-    with pytest.raises(DatasetNotFound):
-        catalog.begin_delete(SERIAL)
-
-
-def test_reading_notices_that_the_dataset_was_replaced(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("imaging_db.catalog.frames.PAGE", 3)
-    store(catalog, grid(8, 1, 1, 1))
-    reading = catalog.frames(SERIAL)
-    assert next(reading).coords.channel == 0
-    catalog.begin_delete(SERIAL)
-    catalog.finish_delete(SERIAL)
-    store(catalog, grid(8, 1, 1, 1))
-    with pytest.raises(DatasetNotFound, match="was deleted while it was being read"):
-        list(reading)
 
 
 # --- many at once

@@ -89,10 +89,15 @@ def test_every_write_survives_a_lost_commit(
         catalog.renew(claim)
         catalog.publish(claim)
         setattr(proxy, what, b"COMMIT")
-        catalog.begin_delete(SERIAL)
+        catalog.describe(SERIAL, description="new", microscope=None)
+        assert catalog.dataset(SERIAL).description == "new"
         setattr(proxy, what, b"COMMIT")
-        catalog.finish_delete(SERIAL)
-        assert proxy.lost == 5
+        _, deletion = catalog.begin_delete(SERIAL, token="me")
+        setattr(proxy, what, b"COMMIT")
+        catalog.renew(deletion)
+        setattr(proxy, what, b"COMMIT")
+        catalog.finish_delete(deletion)
+        assert proxy.lost == 7
         assert catalog.pending() == []
 
 
@@ -197,7 +202,9 @@ def test_a_statement_that_takes_too_long_is_given_up(
         connection.execute(text("SELECT * FROM data_set FOR UPDATE"))
         with Catalog.open(postgres_catalog_settings, patience=0.5) as catalog:
             _refused(
-                lambda: catalog.begin_delete(SERIAL), CatalogUnavailable, "did not answer in time"
+                lambda: catalog.begin_delete(SERIAL, token="me"),
+                CatalogUnavailable,
+                "did not answer in time",
             )
     other.close()
 
@@ -456,8 +463,7 @@ def test_a_process_that_is_killed_midway_leaves_all_or_nothing(database: Databas
             claim = catalog.claim(draft(nbr_objects=3), token="rerun", evict="killed")
             catalog.add_frames(claim, [frame(z=z) for z in range(3)])
             assert catalog.publish(claim).nbr_objects == 3
-            catalog.begin_delete(SERIAL)
-            catalog.finish_delete(SERIAL)
+            catalog.finish_delete(catalog.begin_delete(SERIAL, token="rerun")[1])
     assert killed >= 3
 
 

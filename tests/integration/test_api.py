@@ -175,7 +175,7 @@ def test_a_reader_that_does_not_exist_is_told_before_anything_starts(
     with pytest.raises(ConfigError) as caught:
         lab.upload_csv(tmp_path / "f.csv")
     assert len(caught.value.problems) == 2
-    assert "unknown reader" in caught.value.problems[1] or "ome_tif2" in caught.value.problems[1]
+    assert caught.value.problems[1].startswith("unknown reader 'ome_tif2'; known: ")
 
 
 def test_a_parser_that_does_not_exist_is_told_before_anything_starts(

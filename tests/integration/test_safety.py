@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import os
 import sqlite3
@@ -15,7 +16,13 @@ import pytest
 
 import imaging_db
 from imaging_db import ImagingDB
-from imaging_db.errors import DatasetNotFound, IntegrityError, UnsafePath
+from imaging_db.errors import (
+    CatalogUnavailable,
+    ConfigError,
+    DatasetNotFound,
+    IntegrityError,
+    UnsafePath,
+)
 from imaging_db.model import UploadType, sha256_of_pixels
 from imaging_db.transfer import Outcome
 from tests.support.acquisitions import imagej_stack
@@ -181,25 +188,31 @@ def test_two_downloads_to_one_folder_end_well_or_say_that_it_is_locked(
     assert not [name for name in leftovers if name.endswith((".part", ".lock"))]
 
 
+def frames_seen(lab: Lab, dest: str) -> int:
+    """How many frames another process sees of a dataset at this moment, 0 where it sees none."""
+    try:
+        report = lab.download(dest=dest, objects=False)
+    except (DatasetNotFound, CatalogUnavailable, ConfigError):  # or not even a catalog yet
+        return 0
+    with (report.folder / "frames_meta.csv").open(newline="") as stream:
+        return len(list(csv.DictReader(stream)))
+
+
 def test_a_dataset_is_seen_whole_or_not_at_all(small_lab: Lab, tmp_path: Path) -> None:
-    imagej_stack(tmp_path / "a.tif", t=20, z=5)
+    imagej_stack(tmp_path / "a.tif", t=30, z=40, side=4)  # rows are written in batches of 1000
     path = small_lab.csv(tmp_path / "a.tif")
     small_lab.write_files()
     process = subprocess.Popen([*UPLOAD, str(path)], cwd=small_lab.folder, stdout=subprocess.PIPE)
-    seen = set()
+    seen, partly_stored = set(), False
+    frames = tmp_path / "store" / "raw_frames" / small_lab.serial()
     while process.poll() is None:
-        try:
-            seen.add(small_lab.download(dest=f"d{len(seen)}", objects=False) and 200)
-        except (
-            DatasetNotFound,
-            imaging_db.errors.ConfigError,
-            imaging_db.errors.CatalogUnavailable,
-        ):
-            seen.add(0)
+        partly_stored |= frames.is_dir() and any(frames.glob("im_c001_z0[1-3]*"))
+        seen.add(frames_seen(small_lab, f"d{len(seen)}"))
     process.communicate()
     assert process.returncode == 0
-    assert seen <= {0, 200}
-    assert small_lab.download(dest="last").written == 200
+    assert partly_stored, "nobody looked while it was written"
+    assert seen | {2400} == {0, 2400}
+    assert frames_seen(small_lab, "last") == 2400
 
 
 def test_a_source_that_changes_meanwhile_is_not_published(small_lab: Lab, tmp_path: Path) -> None:

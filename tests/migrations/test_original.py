@@ -144,7 +144,17 @@ def test_serials_that_datasets_shared(original: OriginalDatabase) -> None:
         assert third.description == "third"
         assert catalog.dataset(CHILD_SERIAL).parent_serial == FRAMES_SERIAL
         with pytest.raises(Conflict, match="has the same objects"):
-            catalog.begin_delete(f"{FRAMES_SERIAL}~3")
+            catalog.begin_delete(f"{FRAMES_SERIAL}~3", token="me")
+
+
+def test_serials_that_differ_only_by_case_stay(original: OriginalDatabase) -> None:
+    original.fill()
+    original.add_dataset(4, FRAMES_SERIAL.lower(), frames=False, description="second")
+    original.add_file(4, f"raw_files/{FRAMES_SERIAL.lower()}", "x.tif")
+    assert FRAMES_SERIAL.lower() not in _upgrade(original)
+    with Catalog.open(original.settings) as catalog:
+        assert catalog.dataset(FRAMES_SERIAL).description == "first"
+        assert catalog.dataset(FRAMES_SERIAL.lower()).description == "second"
 
 
 def test_folders_that_a_migration_emptied(original: OriginalDatabase) -> None:

@@ -21,8 +21,8 @@ from imaging_db.catalog.schema import SchemaState
 from imaging_db.catalog.tables import Base
 from imaging_db.catalog.transactions import Transactions
 from imaging_db.config.settings import DatabaseSettings
-from imaging_db.errors import ConfigError, SchemaOutOfDate
-from tests.support.catalog_rows import SERIAL, file, frame, grid, store, store_files
+from imaging_db.errors import ConfigError, Conflict, SchemaOutOfDate
+from tests.support.catalog_rows import SERIAL, draft, file, frame, grid, store, store_files
 from tests.support.legacy import OF_2019, OriginalDatabase
 
 TABLES = sorted(table.name for table in Base.metadata.sorted_tables)
@@ -106,6 +106,23 @@ def test_checks_and_names_are_those_of_the_models(database: DatabaseSettings) ->
             assert shape[table.name]["key"] == str(table.primary_key.name)
     assert shape["frames"]["foreign"] == {"frames_frames_global_id_fkey": "CASCADE"}
     assert shape["data_set"]["foreign"] == {"data_set_parent_id_fkey": None}
+
+
+@pytest.mark.parametrize(
+    ("status", "allowed"), [("pending", True), ("deleting", True), ("ready", False)]
+)
+def test_only_what_is_not_ready_has_a_heartbeat(
+    database: DatabaseSettings, status: str, allowed: bool
+) -> None:
+    with Catalog.open(database) as catalog:
+        catalog.claim(draft(), token="me")
+    with _transactions(database) as transactions:
+        change = text("UPDATE data_set SET status = :status")
+        if allowed:
+            transactions.write(lambda c: c.execute(change, {"status": status}))
+        else:
+            with pytest.raises(Conflict, match="claim_status"):
+                transactions.write(lambda c: c.execute(change, {"status": status}))
 
 
 def test_a_difference_is_told(database: DatabaseSettings) -> None:

@@ -51,25 +51,28 @@ def test_every_type_and_shape_comes_back_bit_exact(pixels: npt.NDArray[np.generi
 
 
 @pytest.mark.parametrize(
-    ("dtype", "colors", "codec"),
+    ("dtype", "shape", "codec"),
     [
-        ("uint8", 1, "png"),
-        ("uint16", 4, "png"),
-        ("bool", 1, "png"),
-        ("int8", 1, "tiff"),
-        ("int16", 1, "tiff"),
-        ("float32", 3, "tiff"),
-        ("uint8", 5, "tiff"),
+        ("uint8", (8, 9), "png"),
+        ("uint16", (8, 9, 4), "png"),
+        ("bool", (8, 9), "png"),
+        ("int8", (8, 9), "tiff"),
+        ("int16", (8, 9), "tiff"),
+        ("float32", (8, 9, 3), "tiff"),
+        ("uint8", (8, 9, 5), "tiff"),
+        ("uint8", (1, 1_000_001), "tiff"),
     ],
 )
-def test_png_where_it_can_tiff_where_it_must(dtype: str, colors: int, codec: str) -> None:
-    assert codec_for(dtype, colors) == codec
+def test_png_where_it_can_tiff_where_it_must(
+    dtype: str, shape: tuple[int, ...], codec: str
+) -> None:
+    assert codec_for(dtype, shape) == codec
 
 
 @pytest.mark.parametrize("dtype", ["float128", "datetime64", "object", "S3"])
 def test_a_type_that_no_codec_keeps_is_refused_by_name(dtype: str) -> None:
     with pytest.raises(UsageError, match=dtype):
-        codec_for(dtype, 1)
+        codec_for(dtype, (8, 9))
 
 
 def test_pillow_reads_what_we_write() -> None:

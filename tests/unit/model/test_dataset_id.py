@@ -55,6 +55,10 @@ def test_anything_else_is_refused(text: str) -> None:
         DatasetId.parse(text)
 
 
+def test_a_year_keeps_its_four_digits() -> None:
+    assert str(DatasetId.parse("X-0999-06-08-15-45-00-0001")) == "X-0999-06-08-15-45-00-0001"
+
+
 @given(st.text())
 def test_no_text_is_both_accepted_and_unsafe_as_a_path(text: str) -> None:
     try:

@@ -56,5 +56,5 @@ values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(s
 def test_clean_metadata_is_strict_json_without_nul(value: dict[str, Any]) -> None:
     text = json.dumps(clean_object(value), allow_nan=False, ensure_ascii=False)
     text.encode("utf-8")
-    assert "\\u0000" not in text
+    assert "\\u0000" not in text.replace("\\\\", "")
     assert clean_json(json.loads(text)) == json.loads(text)

@@ -55,6 +55,7 @@ def test_python_values_mean_the_same_as_words() -> None:
         "GFP", slices=3, timepoints=range(0, 9, 2), positions=[1, np.int64(4)]
     )
     assert values == words
+    assert FrameSelection.of(slices=np.array([0, 1])) == FrameSelection.from_text(slices=["0", "1"])
     assert FrameSelection.of(slices=slice(2, None)) == FrameSelection.from_text(slices=["2:"])
     with pytest.raises(UsageError, match="slices"):
         FrameSelection.of(slices=[1.5])  # type: ignore[list-item]
