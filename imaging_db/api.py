@@ -113,7 +113,7 @@ class ImagingDB:
     def datasets(self, query: DatasetQuery | None = None, **criteria: Any) -> Iterator[Dataset]:
         """Yield the datasets that match, ordered by serial; criteria are fields of `DatasetQuery`."""
         default = self.settings.origins.get("database") == "embedded default"
-        if default and self._catalog is None and not Path(self.settings.database.dbname).exists():
+        if default and self._catalog is None and self._has_no_file():
             return iter(())  # nothing was uploaded yet
         return self.catalog.datasets(replace(query or DatasetQuery(), **criteria))
 
@@ -123,8 +123,7 @@ class ImagingDB:
 
     def find(self, serial: str) -> Dataset | None:
         """Return a dataset, None where there is none, or not even a catalog yet."""
-        database = self.settings.database
-        if self._catalog is None and database.is_sqlite and not Path(database.dbname).exists():
+        if self._catalog is None and self._has_no_file():
             return None
         try:
             return self.catalog.dataset(serial)
@@ -134,6 +133,14 @@ class ImagingDB:
             if self._is_empty():
                 return None
             raise
+
+    def _has_no_file(self) -> bool:
+        """Return True for a SQLite catalog whose file is not there, or empty: looking would write to it."""
+        database = self.settings.database
+        if not database.is_sqlite or database.dbname == ":memory:":
+            return False
+        path = Path(database.dbname)
+        return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
     def _is_empty(self) -> bool:
         """Return True for a database without tables, which the first upload will give them."""

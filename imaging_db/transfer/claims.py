@@ -31,21 +31,21 @@ def take_claim(catalog: Catalog, draft: DatasetDraft) -> Claim:
         It is ready already.
     """
     return claimed(
-        draft.serial,
         lambda token, evict: catalog.claim(
             draft, token=token, stale_after=STALE_AFTER, evict=evict
         ),
     )
 
 
-def claimed(serial: str, take: Callable[[str, str | None], Taken]) -> Taken:
+def claimed(take: Callable[[str, str | None], Taken]) -> Taken:
     """Return what ``take(token, evict)`` takes with a new token, from a dead owner if need be."""
     token = new_token()
     try:
         return take(token, None)
     except DatasetBusy as busy:
         if not is_dead(busy.owner):
-            raise DatasetBusy(serial, owner_name(busy.owner), busy.seconds_ago) from busy
+            busy.message = busy.message.replace(busy.owner, owner_name(busy.owner))
+            raise
         return take(token, busy.owner)
 
 

@@ -20,7 +20,6 @@ def remove_dataset(catalog: Catalog, store: Store, serial: str) -> int:
         Another dataset names it as its parent.
     """
     dataset, claim = claimed(
-        serial,
         lambda token, evict: catalog.begin_delete(
             serial, token=token, stale_after=STALE_AFTER, evict=evict
         ),

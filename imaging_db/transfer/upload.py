@@ -49,7 +49,7 @@ class Uploader:
             claim = take_claim(self.catalog, plan.draft)
         except DatasetExists as exists:
             if self._holds_already(exists.existing, plan):
-                return _report(plan, Outcome.ALREADY_THERE, started)
+                return self._describe(_report(plan, Outcome.ALREADY_THERE, started), plan)
             if not self.overwrite:
                 raise
             read_all(plan, workers=self._workers(plan))
@@ -66,6 +66,15 @@ class Uploader:
             removed=removed,
             stored_bytes=stream.stored_bytes,
         )
+
+    def _describe(self, report: UploadReport, plan: UploadPlan) -> UploadReport:
+        """A corrected description or microscope counts, though the content is there already."""
+        draft = plan.draft
+        if not self.catalog.describe(
+            draft.serial, description=draft.description, microscope=draft.microscope
+        ):
+            return report
+        return replace(report, notes=(*report.notes, "description and microscope were updated"))
 
     def _holds_already(self, existing: Dataset, plan: UploadPlan) -> bool:
         if existing.status is not DatasetStatus.READY:

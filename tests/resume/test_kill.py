@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from imaging_db import ImagingDB
+from imaging_db.config import DatabaseSettings, StoreSettings
 from imaging_db.model import UploadType, sha256_of_bytes
 from imaging_db.stores.base import is_temporary
 from tests.support.desk import WORKERS, Desk
@@ -57,19 +58,15 @@ def check_left_over(names: set[str], kills: int) -> None:
 
 
 def test_an_upload_that_was_killed_while_it_made_the_catalog_is_finished_too(
-    small_lab: Lab, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     """The first upload of all also makes the database, and the folder of the store."""
 
     def new_desk(number: int) -> Desk:
         folder = tmp_path / str(number)
-        return Desk(make_lab(database(folder), store(folder), folder), FRAMES)
-
-    def database(folder: Path):  # the settings of a lab of its own
-        return type(small_lab.settings.database)("sqlite", str(folder / "catalog.sqlite"))
-
-    def store(folder: Path):
-        return type(small_lab.settings.store)("local", str(folder / "store"))
+        store = StoreSettings("local", str(folder / "store"))
+        database = DatabaseSettings("sqlite", str(folder / "catalog.sqlite"))
+        return Desk(make_lab(database, store, folder), FRAMES)
 
     undisturbed = new_desk(0).upload(1)
     assert undisturbed.code == 0, undisturbed.told

@@ -57,7 +57,9 @@ class Desk:
 
     def uploading(self, number: int, *more: str, source: Path | None = None) -> Command:
         path = self.lab.folder / f"{number}-{(source or self.source).name}.csv"
-        path.write_text(f"dataset_id,file_name\n{self.lab.serial(number)},{source or self.source}\n")
+        path.write_text(
+            f"dataset_id,file_name\n{self.lab.serial(number)},{source or self.source}\n"
+        )
         words = ["--csv", str(path), *self._options, *more]
         return Command(UPLOADER, words, self.lab.folder)
 

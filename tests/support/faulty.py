@@ -40,10 +40,11 @@ class Faulty:
             broken = next(self._number) == self._fail_at
             if broken and not self._late:
                 self._fail(name)
-            result = found(*args, **options)
-            if broken:
-                self._fail(name)
-            return result
+            try:
+                return found(*args, **options)
+            finally:
+                if broken and self._late:
+                    self._fail(name)
 
         return call
 

@@ -1,0 +1,38 @@
+"""Two commands that replace one dataset at the same moment: one whole dataset is there in the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imaging_db.model import UploadType
+from tests.support.desk import Desk, write_stack
+from tests.support.lab import build_lab
+
+ROUNDS = 4
+
+
+@pytest.mark.parametrize("combination", ["sqlite+local", "postgres+local"])
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "there already"])
+def test_racing_overwrites_of_one_id_give_one_whole_dataset(
+    combination: str, exists: bool, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    desk = Desk(build_lab(combination, request.getfixturevalue, tmp_path), UploadType.FRAMES)
+    sources = [tmp_path / "one.tif", tmp_path / "two.tif"]
+    truths = [write_stack(source, seed=n) for n, source in enumerate(sources, 1)]
+    assert desk.upload(0).code == 0
+    for number in range(1, ROUNDS + 1):
+        if exists:
+            assert desk.upload(number).code == 0
+        started = [desk.uploading(number, "--overwrite", source=s).start() for s in sources]
+        done = [command.wait() for command in started]
+        told = "\n".join(f"{run.code}: {run.told}" for run in done)
+        codes = {run.code for run in done}
+        assert 0 in codes, told
+        assert codes <= {0, 7, 8}, told
+        seen = desk.seen(number)
+        assert seen in [t for t, run in zip(truths, done, strict=True) if run.code == 0], told
+        assert desk.failures(number) == [], told
+    assert set(desk.lab.keys()) == desk.keys(*range(ROUNDS + 1))
+    assert desk.files_in_store() == desk.keys(*range(ROUNDS + 1))
