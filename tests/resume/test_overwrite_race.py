@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from imaging_db.model import UploadType
 from tests.support.desk import Desk, write_stack
+from tests.support.killed import moments
 from tests.support.lab import build_lab
 
-ROUNDS = 4
+ROUNDS = 6
 
 
 @pytest.mark.parametrize("combination", ["sqlite+local", "postgres+local"])
@@ -21,12 +23,16 @@ def test_racing_overwrites_of_one_id_give_one_whole_dataset(
     desk = Desk(build_lab(combination, request.getfixturevalue, tmp_path), UploadType.FRAMES)
     sources = [tmp_path / "one.tif", tmp_path / "two.tif"]
     truths = [write_stack(source, seed=n) for n, source in enumerate(sources, 1)]
-    assert desk.upload(0).code == 0
-    for number in range(1, ROUNDS + 1):
+    desk.upload(0)
+    undisturbed = desk.upload(0, "--overwrite")
+    for number, moment in enumerate(moments(undisturbed.seconds / 2, rounds=ROUNDS), 1):
         if exists:
             assert desk.upload(number).code == 0
-        started = [desk.uploading(number, "--overwrite", source=s).start() for s in sources]
-        done = [command.wait() for command in started]
+        first, second = (desk.uploading(number, "--overwrite", source=s) for s in sources)
+        first.start()
+        time.sleep(moment)
+        second.start()
+        done = [first.wait(), second.wait()]
         told = "\n".join(f"{run.code}: {run.told}" for run in done)
         codes = {run.code for run in done}
         assert 0 in codes, told
