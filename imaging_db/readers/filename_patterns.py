@@ -71,6 +71,7 @@ _PAIR = re.compile(rf"({_ANY})(\d+)", re.IGNORECASE | re.ASCII)
 _CHAIN = re.compile(rf"(?:(?:{_ANY})\d+)+", re.IGNORECASE | re.ASCII)
 _CHAIN_AT_END = re.compile(rf"(?<![a-zA-Z])(?:(?:{_ANY})\d+){{2,}}$", re.IGNORECASE | re.ASCII)
 _NAMED_WAVELENGTH = re.compile(r"w(\d{1,2})([A-Za-z].*)", re.IGNORECASE | re.ASCII)
+_WAVELENGTH = re.compile(r"[1-9][3-9]\d\d", re.ASCII)
 _WELL = re.compile(r"[A-P]\d{1,2}", re.IGNORECASE | re.ASCII)
 _FIELD = re.compile(r"f(\d+)", re.IGNORECASE | re.ASCII)
 # What is imaged one after the other, and counted by people: a place rather than a timepoint.
@@ -251,7 +252,10 @@ def _claim_labels(name: _Name) -> None:
 
 def _claim_chain(name: _Name, chain: str) -> None:
     for label, number in _PAIR.findall(chain):
-        name.indices[_AXIS[label.lower()]] = int(number)
+        if label.lower() == "w" and _WAVELENGTH.fullmatch(number):  # MetaMorph: w1405 is w1, 405 nm
+            name.indices["channel"], name.channel_name = int(number[0]), number[1:]
+        else:
+            name.indices[_AXIS[label.lower()]] = int(number)
 
 
 def _claim_channel_names(parts: Sequence[_Name]) -> None:

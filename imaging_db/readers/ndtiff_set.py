@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from os.path import realpath
 from pathlib import Path
 
 from imaging_db.errors import CorruptSource, ReaderError, UnsupportedFormat
@@ -147,7 +148,7 @@ def _checked(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.exists():
         raise CorruptSource(folder / INDEX_NAME, f"names {name}, which is missing")
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not Path(realpath(path)).is_relative_to(realpath(folder)):
         raise UnsupportedFormat(path, "is a link that leads out of its folder")
     if _is_version_1(_head(path)):
         raise UnsupportedFormat(path, "is of NDTiff version 1, which is not read")
@@ -235,7 +236,9 @@ def _check_page(source: TiffSource, page: int, entry: IndexEntry) -> None:
 
 
 def _contradict(one: Axes, other: Axes) -> bool:
-    """True where two sets of axes give different values of one kind to one axis."""
+    """True where two sets of axes have other names, or values of one kind that differ."""
+    if one.keys() != other.keys():
+        return True
     shared = [(one[axis], other[axis]) for axis in one.keys() & other.keys()]
     return any(type(mine) is type(theirs) and mine != theirs for mine, theirs in shared)
 

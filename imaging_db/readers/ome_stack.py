@@ -99,7 +99,7 @@ class _Planes:
 
     def _check_promise(self) -> None:
         promised = sum(self._planes_in(image) for image in self._images)
-        held = sum(self._full)
+        held = sum(map(len, self._files))  # reduced pages too: an Image may be made of them
         if promised > held:
             what = "file has" if len(self._files) == 1 else "files have"
             cause = f"its metadata promise {promised} images, the {what} {held}"

@@ -31,6 +31,8 @@ def sniff(path: Path) -> Match:
 def open_ome_tiff(path: Path, options: ReaderOptions) -> TiffPagesReader:
     """Return a reader of one file or of a folder of ``*.ome.tif`` files.
 
+    Where a folder has none of that name, its TIFF files with OME-XML or Micro-Manager's marks count.
+
     One file of a Micro-Manager acquisition gives its own pages, the folder all of them. Any file of an
     OME-TIFF set, its master, its companion or its folder gives the whole set.
 
@@ -55,18 +57,35 @@ def open_ome_tiff(path: Path, options: ReaderOptions) -> TiffPagesReader:
 def _files_of(path: Path) -> tuple[list[Path], list[Path]]:
     from imaging_db.readers.ome_peek import ome_files_in, peek_xml, xml_files_in
 
-    if not path.exists():
-        raise CorruptSource(path, "does not exist")
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        cause = getattr(error, "strerror", None) or str(error)
+        cause = "does not exist" if missing else f"cannot be opened: {cause}"
+        raise CorruptSource(path, cause) from error
     if not path.is_dir():
         return ([], [path]) if peek_xml(path) is not None else ([path], [])
-    tiffs, companions = ome_files_in(path), xml_files_in(path)
+    tiffs, companions = ome_files_in(path) or _marked(path), xml_files_in(path)
     if not tiffs and not companions:
-        raise UnsupportedFormat(path, "holds no *.ome.tif file", hint="see also 'tif_folder'")
+        raise UnsupportedFormat(
+            path,
+            "holds no *.ome.tif file, nor others with such marks",
+            hint="see also 'tif_folder'",
+        )
     return tiffs, companions
 
 
+def _marked(folder: Path) -> list[Path]:
+    """Return the TIFF files of a folder, whatever they are called, that carry our marks inside."""
+    from imaging_db.readers.ome_peek import peek_tiff, tiff_files_in
+
+    peeks = [(path, peek_tiff(path)) for path in tiff_files_in(folder)]
+    return [path for path, peek in peeks if peek and (peek.is_ome or peek.is_micro_manager)]
+
+
 def _is_micro_manager(paths: Sequence[Path]) -> bool:
-    """Return True where the first page of the first file that can be read has Micro-Manager's tag.
+    """Return True where the first file that can be read has Micro-Manager's marks.
 
     Raises
     ------

@@ -102,14 +102,18 @@ class OmeDocument:
 
 
 def looks_like_ome(text: str) -> bool:
-    """Return True where an OME element stands near the beginning of ``text``."""
-    head = text[:_HEAD].lstrip("\ufeff \t\r\n")
-    return head.startswith("<") and _ROOT.search(head) is not None
+    """Return True where ``text`` is XML with an OME element; comments of any length may precede it."""
+    return is_xml(text) and _ROOT.search(text) is not None
+
+
+def is_xml(text: str) -> bool:
+    """Return True where ``text`` starts as XML does."""
+    return text[:_HEAD].lstrip("\ufeff \t\r\n").startswith("<")
 
 
 def root_uuid(text: str) -> str | None:
     """Return the UUID of the OME element without parsing the rest, None where it has none."""
-    found = _ROOT_UUID.search(text[:_HEAD])
+    found = _ROOT_UUID.search(text)
     return normal_uuid(found[1]) if found else None
 
 

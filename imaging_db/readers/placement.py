@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from imaging_db.model import FrameCoords
 
+_WAVELENGTH = 100  # nobody counts channels that far: such numbers are nanometres
 _LARGEST_INDEX = 2**31 - 1  # the catalog's columns are 32-bit integers
 
 
@@ -54,18 +55,40 @@ def missing_places(
 ) -> tuple[int, list[FrameCoords]]:
     """Return how many places of the full grid no frame takes, and the first ``most`` of them.
 
-    The grid runs over channels, slices and timepoints from the lowest index present to the highest, and
-    over the positions that are present: positions are places, of which some may be left out.
+    The grid runs over slices and timepoints from the lowest index present to the highest, in their
+    constant step; over positions that are present, for some may be left out; and over channels from the
+    lowest to the highest, or those present where their numbers are names such as 405 and 488.
     """
     present = {placement.coords for placement in placements}
-    *series, positions = zip(*present, strict=True)
-    axes: list[Sequence[int]] = [range(min(axis), max(axis) + 1) for axis in series]
-    axes.append(sorted(set(positions)))
+    channels, slices, timepoints, positions = zip(*present, strict=True)
+    axes: list[Sequence[int]] = [
+        channel_range(channels),
+        range(min(slices), max(slices) + 1, constant_step(slices)),
+        range(min(timepoints), max(timepoints) + 1, constant_step(timepoints)),
+        sorted(set(positions)),
+    ]
     count = math.prod(len(axis) for axis in axes) - len(present)
     if not count:
         return 0, []
     absent = (FrameCoords(*place) for place in itertools.product(*axes))
     return count, list(itertools.islice((place for place in absent if place not in present), most))
+
+
+def channel_range(numbers: Iterable[int]) -> Sequence[int]:
+    """Return the channels that are to be expected where these are present."""
+    present = sorted(set(numbers))
+    named = present[-1] >= _WAVELENGTH
+    return present if named else range(present[0], present[-1] + 1)
+
+
+def constant_step(numbers: Iterable[int]) -> int:
+    """Return the step in which three numbers or more follow each other, 1 where it is not constant.
+
+    Of two numbers alone nobody can say whether one between them was lost.
+    """
+    distinct = sorted(set(numbers))
+    steps = {after - before for before, after in itertools.pairwise(distinct)}
+    return steps.pop() if len(steps) == 1 and len(distinct) > 2 else 1
 
 
 def stopped_early(placements: Sequence[Placement], planned: Sequence[int]) -> bool:

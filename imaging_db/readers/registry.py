@@ -107,8 +107,13 @@ def find(path: Path) -> ReaderSpec:
     CorruptSource
         It does not exist, is empty, or is a damaged TIFF file.
     """
-    if not path.exists():
-        raise CorruptSource(path, "does not exist")
+    try:
+        path.stat()
+    except FileNotFoundError as error:
+        raise CorruptSource(path, "does not exist") from error
+    except (OSError, ValueError) as error:  # a name that is too long, a link to itself
+        cause = getattr(error, "strerror", None) or str(error)
+        raise CorruptSource(path, f"cannot be opened: {cause}") from error
     matches = [(spec.sniff(path), spec.name) for spec in specs()]
     best = max((match for match, _ in matches), default=Match.NO)
     if best is Match.NO:
@@ -132,12 +137,17 @@ def _not_taken(path: Path) -> ReaderError:
 
 
 def _refused_tiff(path: Path) -> ReaderError:
+    from imaging_db.readers.lost_description import lost_in
     from imaging_db.readers.tiff_source import TiffSource
 
     try:
         TiffSource(path).close()
+        lost = lost_in(path)
     except ReaderError as error:
         return error
+    if lost is not None:
+        hint = "name 'tif_id' as 'frames_format' to take its pages as they are"
+        return CorruptSource(path, lost, hint=hint)
     cause = "a TIFF file that does not say which channel, slice, timepoint and position a page is"
     return UnsupportedFormat(path, cause, hint="put it in a folder of its own and use 'tif_folder'")
 

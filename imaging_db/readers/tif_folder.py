@@ -5,11 +5,11 @@ What is taken and what is refused:
 - Indices that a name labels stay what they are (``z003`` is slice 3, channels from 1 start at 1); a number
   without label becomes the timepoint, counted from 0, and stays in the frame's metadata.
 - All frames are of one shape and type; otherwise two files are named.
-- Without a configured parser the frames must fill the whole grid of channels, slices and timepoints, from
-  the lowest to the highest, at each position: a hole is a lost file. Positions that are not there are
-  noted. Two things allow holes: ``metadata.txt`` lists each file (the
-  microscope left the others out), or its summary plans more and the files are the beginning of it (the
-  acquisition was stopped). A configured parser takes what is there. Each is noted, with the number
+- Without a configured parser the frames must fill the whole grid of slices and timepoints, from the lowest
+  to the highest in their constant step, in each channel at each position: a hole is a lost file. Positions
+  that are not there, channels that are numbered by wavelength (405, 488), and steps are noted. Two
+  things allow holes: ``metadata.txt`` lists each file (the microscope left the others out), or its
+  summary plans more and the files are the beginning of it (the acquisition was stopped). A configured parser takes what is there. Each is noted, with the number
   expected.
 - Pages of a file are slices, or what ImageJ's description says, where the name leaves that axis free.
 """
@@ -32,7 +32,9 @@ from imaging_db.readers.imagej import AXES, Calibration, PageOrder
 from imaging_db.readers.micro_manager_text import FILE_NAME, parse_size, planned_counts
 from imaging_db.readers.placement import (
     Placement,
+    channel_range,
     collisions,
+    constant_step,
     missing_places,
     out_of_range,
     stopped_early,
@@ -80,7 +82,7 @@ def open_tif_folder(path: Path, options: ReaderOptions) -> Reader:
         frames, notes = _frames(sources, places)
         _check_alike(sources, frames)
         _check_places(listing, frames)
-        notes += _position_notes(frames)
+        notes += _grid_notes(frames)
         expected, promise = _promise(listing, places, frames)
         frames = _selected(listing, frames, options.positions)
         reader = _reader(listing, places, sources, frames, expected, [*notes, *promise])
@@ -192,12 +194,21 @@ def _check_places(listing: Listing, frames: Sequence[_Frame]) -> None:
         raise UnsupportedFormat(listing.files[frames[wrong].file], cause)
 
 
-def _position_notes(frames: Sequence[_Frame]) -> list[str]:
+def _grid_notes(frames: Sequence[_Frame]) -> list[str]:
+    """Return what to tell of positions that are left out, and of numbers that do not run on."""
+    notes: list[str] = []
     present = {frame.placement.coords.position for frame in frames}
     between = max(present) - min(present) + 1 - len(present)
-    if not between:
-        return []
-    return [f"{between} positions between {min(present)} and {max(present)} are not there"]
+    if between:
+        notes.append(f"{between} positions between {min(present)} and {max(present)} are not there")
+    channels = sorted({frame.placement.coords.channel for frame in frames})
+    if len(channel_range(channels)) < channels[-1] - channels[0] + 1:
+        shown = ", ".join(map(str, channels[:_SHOWN])) + (", ..." * (len(channels) > _SHOWN))
+        notes.append(f"channels have the numbers {shown}")
+    for axis in ("slice", "timepoint"):
+        step = constant_step(getattr(frame.placement.coords, axis) for frame in frames)
+        notes += [f"{axis} numbers go in steps of {step}"] if step > 1 else []
+    return notes
 
 
 def _promise(
@@ -296,7 +307,7 @@ def _acquisition(
 def _sizes(source: TiffSource) -> Calibration:
     pages, _ = frame_pages(source)
     _, told = page_order(source, pages) if source.is_imagej else (None, {})
-    return physical_sizes(source, told)
+    return physical_sizes(source, told, page=pages[0])
 
 
 def _global_metadata(listing: Listing, places: Places) -> JSONObject:

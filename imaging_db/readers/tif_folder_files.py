@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os.path import realpath
 from pathlib import Path
 
 from imaging_db.errors import CorruptSource, UnsupportedFormat
@@ -48,9 +49,9 @@ def list_folder(root: Path, *, max_metadata_bytes: int) -> Listing:
     CorruptSource
         Files without content; the first is named, the others are counted.
     """
-    if not root.is_dir():
-        raise UnsupportedFormat(root, "is not a folder", hint="use 'tif_id' for one file")
     try:
+        if not root.is_dir():
+            raise UnsupportedFormat(root, "is not a folder", hint="use 'tif_id' for one file")
         return _list(root, max_metadata_bytes)
     except OSError as error:
         raise CorruptSource(root, f"cannot be read: {error.strerror or error}") from error
@@ -119,7 +120,7 @@ def _files(folder: Path, root: Path) -> tuple[tuple[Path, ...], list[str]]:
 
 
 def _refuse_link(path: Path, root: Path) -> None:
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    if path.is_symlink() and not Path(realpath(path)).is_relative_to(realpath(root)):
         raise UnsupportedFormat(path, "is a link that leads out of its folder")
 
 

@@ -27,6 +27,9 @@ from imaging_db.readers.imagej import (
     plain_order,
     shaped_order,
 )
+from imaging_db.readers.lost_description import lost_description, lost_in
+from imaging_db.readers.ome_peek import micro_manager_header
+from imaging_db.readers.ome_xml import looks_like_ome
 from imaging_db.readers.tiff_bytes import FileBytes
 from imaging_db.readers.tiff_directory import DESCRIPTION, MICRO_MANAGER, TiffStructure
 from imaging_db.readers.tiff_errors import refusing
@@ -52,13 +55,13 @@ def open_tif_id(path: Path, options: ReaderOptions) -> Reader:
         named = _parsed(path, options)
         numbers, notes = frame_pages(source)
         order, told = page_order(source, numbers)
-        notes += _sample_notes(source, told)
+        notes += _sample_notes(source.layout(numbers[0]).shape, told)
         check_micro_manager(source, numbers, order)
         pages = [FramePage(order.coords(i), 0, page) for i, page in enumerate(numbers)]
         return TiffPagesReader(
             [source],
             pages,
-            acquisition=_acquisition(source, told, named, notes, len(pages)),
+            acquisition=_acquisition(source, told, named, notes, numbers),
             metadata_of=partial(page_metadata, source, labels=source.imagej_labels()),
         )
     except BaseException:
@@ -75,9 +78,11 @@ def page_metadata(source: TiffSource, page: FramePage, *, labels: Sequence[str] 
 
 
 def _acquisition(
-    source: TiffSource, told: JSONObject, named: ParsedName, notes: list[str], pages: int
+    source: TiffSource, told: JSONObject, named: ParsedName, notes: list[str], pages: Sequence[int]
 ) -> Acquisition:
-    sizes = physical_sizes(source, told)
+    sizes = physical_sizes(source, told, page=pages[0])
+    lost = lost_in(source.path, source.limits)
+    notes += [f"{lost}; its pages were taken as they are"] if lost else []
     metadata = {**stack_metadata(source, told), **named.global_metadata}
     return replace(
         empty_acquisition("tif_id", metadata=metadata),
@@ -85,7 +90,7 @@ def _acquisition(
         pixel_size_y_um=sizes.pixel_size_y_um,
         z_step_um=sizes.z_step_um,
         time_interval_s=sizes.time_interval_s,
-        nbr_expected=pages if told else None,
+        nbr_expected=len(pages) if told else None,
         notes=(*source.notes, *notes, *_name_notes(named)),
     )
 
@@ -93,32 +98,47 @@ def _acquisition(
 def frame_pages(source: TiffSource) -> tuple[list[int], list[str]]:
     """Return the pages of a file that are frames, and notes on those that are not.
 
-    Reduced copies (thumbnails, pyramid levels) are left out; all others must be alike.
+    Reduced copies (thumbnails, pyramid levels) and transparency masks are left out; all others must be
+    alike. Where a file has nothing else, they are the frames.
 
     Raises
     ------
     UnsupportedFormat
         Two pages differ in shape or type; both are named.
     """
-    first = source.layout(0)
+    start = _first_image(source)
+    first = source.layout(start)
     pages: list[int] = []
     reduced: list[int] = []
+    masks: list[int] = []
     for index in range(len(source)):
         layout = source.layout(index)
-        if (layout.shape, layout.dtype) == (first.shape, first.dtype):
+        if layout.is_mask and not first.is_mask:
+            masks.append(index)
+        elif (layout.shape, layout.dtype) == (first.shape, first.dtype):
             pages.append(index)
         elif layout.is_reduced:
             reduced.append(index)
         else:
             cause = (
-                f"is {_shape(layout.shape)} {layout.dtype}, page 0 is "
+                f"is {_shape(layout.shape)} {layout.dtype}, page {start} is "
                 f"{_shape(first.shape)} {first.dtype}: frames of one stack must be alike"
             )
             raise UnsupportedFormat(source.path, cause, page=index)
-    shown = ", ".join(map(str, reduced[:5])) + (", ..." if len(reduced) > 5 else "")
-    return pages, [
-        f"{source.path.name}: smaller copies in pages {shown} left out"
-    ] if reduced else []
+    kinds = {"smaller copies": reduced, "masks": masks}
+    name = source.path.name
+    return pages, [f"{name}: {k} in pages {_listed(n)} left out" for k, n in kinds.items() if n]
+
+
+def _first_image(source: TiffSource) -> int:
+    """Return the first page that is neither a smaller copy nor a mask, 0 where all are."""
+    layouts = (source.layout(index) for index in range(len(source)))
+    wanted = (n for n, layout in enumerate(layouts) if not (layout.is_reduced or layout.is_mask))
+    return next(wanted, 0)
+
+
+def _listed(pages: Sequence[int]) -> str:
+    return ", ".join(map(str, pages[:5])) + (", ..." if len(pages) > 5 else "")
 
 
 def page_order(source: TiffSource, pages: Sequence[int]) -> tuple[PageOrder, JSONObject]:
@@ -129,7 +149,7 @@ def page_order(source: TiffSource, pages: Sequence[int]) -> tuple[PageOrder, JSO
     UnsupportedFormat
         The description contradicts the pages, or the file is an OME-TIFF that ImageJ did not describe.
     """
-    described = source.description(0)
+    described = source.description(pages[0]) or source.description(0)
     shape = source.layout(pages[0]).shape
     try:
         if source.is_imagej:
@@ -141,7 +161,7 @@ def page_order(source: TiffSource, pages: Sequence[int]) -> tuple[PageOrder, JSO
             return shaped_order(shaped, pages=len(pages), page=shape), shaped
     except ValueError as error:
         raise UnsupportedFormat(source.path, str(error)) from error
-    if is_ome_xml(described):
+    if looks_like_ome(described):
         cause = "is an OME-TIFF; what its pages are is told by its OME-XML"
         raise UnsupportedFormat(source.path, cause, hint="use 'ome_tiff'")
     return plain_order(len(pages)), {}
@@ -164,23 +184,22 @@ def stack_metadata(source: TiffSource, told: JSONObject) -> JSONObject:
     return metadata
 
 
-def physical_sizes(source: TiffSource, told: JSONObject) -> Calibration:
+def physical_sizes(source: TiffSource, told: JSONObject, *, page: int = 0) -> Calibration:
     """Return the physical sizes that description and resolution tags tell; see `imagej.calibration`."""
-    unit = source.tag(0, _RESOLUTION_UNIT)
+    unit = source.tag(page, _RESOLUTION_UNIT)
+    x, y = (_ratio(source.tag(page, code)) for code in (_X_RESOLUTION, _Y_RESOLUTION))
     return calibration(
         told,
-        resolution=(_ratio(source.tag(0, _X_RESOLUTION)), _ratio(source.tag(0, _Y_RESOLUTION))),
+        resolution=(x, y),
         resolution_unit=unit if isinstance(unit, int) else None,
     )
 
 
-def is_ome_xml(description: str) -> bool:
-    """True where a description is OME-XML, of any version."""
-    return "<OME" in description[:4096] or "<ome:OME" in description[:4096]
-
-
 def sniff(path: Path) -> Match:
-    """Return ``YES`` for ImageJ's files, ``MAYBE`` for any other TIFF without marks of OME."""
+    """Return ``YES`` for ImageJ's files, ``MAYBE`` for any other TIFF without marks of OME.
+
+    ``NO`` for a file that has lost the description of its frames (see `lost_description`).
+    """
     if not path.is_file():
         return Match.NO
     try:
@@ -203,27 +222,34 @@ def _sniff(data: FileBytes) -> Match:
     fields = first.more_descriptions if field is None else (field, *first.more_descriptions)
     texts = [str(structure.value(field, page=0)) for field in fields]
     imagej = any(text.startswith(("ImageJ=", "SCIFIO=")) for text in texts)
-    if any(is_ome_xml(text) for text in texts) or MICRO_MANAGER in first.fields:
+    marked = MICRO_MANAGER in first.fields or micro_manager_header(data, structure.byteorder)
+    if marked or any(map(looks_like_ome, texts)):
         return Match.MAYBE if imagej else Match.NO
-    return Match.YES if imagej else Match.MAYBE
+    if imagej:
+        return Match.YES
+    return Match.NO if lost_description(data, structure, first) else Match.MAYBE
 
 
 def check_micro_manager(source: TiffSource, pages: Sequence[int], order: PageOrder) -> None:
-    """Refuse a Micro-Manager file whose own indices contradict the order of its pages.
+    """Refuse a Micro-Manager file unless each page's own indices agree with the order of its pages.
 
     Raises
     ------
     UnsupportedFormat
-        The first page that is elsewhere; `ome_tiff` or `ndtiff` knows better.
+        The first page that is elsewhere, or of several one that does not tell; `ome_tiff` or `ndtiff`
+        knows better.
     """
-    if source.tag(0, MICRO_MANAGER) is None:
+    if not source.is_micro_manager:
         return
-    for index, page in enumerate(pages):
-        said = _micro_manager_indices(source.tag(page, MICRO_MANAGER))
+    said_of = [_micro_manager_indices(source.tag(page, MICRO_MANAGER)) for page in pages]
+    hint = "use 'ome_tiff' or 'ndtiff'"
+    for index, (page, said) in enumerate(zip(pages, said_of, strict=True)):
         coords = order.coords(index)
+        if said is None and len(pages) > 1:
+            cause = "is Micro-Manager's, and does not tell by itself which frame it is"
+            raise UnsupportedFormat(source.path, cause, page=page, hint=hint)
         if said is not None and said != (coords.channel, coords.slice, coords.timepoint):
             cause = f"Micro-Manager says {FrameCoords(*said, 0)}, its order of pages {coords}"
-            hint = "use 'ome_tiff' or 'ndtiff'"
             raise UnsupportedFormat(source.path, cause, page=page, hint=hint)
 
 
@@ -251,10 +277,10 @@ def _parsed(path: Path, options: ReaderOptions) -> ParsedName:
         raise UnsupportedFormat(path, f"{options.filename_parser}: {error}") from error
 
 
-def _sample_notes(source: TiffSource, told: JSONObject) -> list[str]:
+def _sample_notes(shape: Sequence[int], told: JSONObject) -> list[str]:
     """Tell where the colour samples of a page are called another axis, such as YXT: they stay samples."""
     axes = told.get("axes")
-    inner = axes[-3:] if isinstance(axes, str) and len(source.layout(0).shape) == 3 else "S"
+    inner = axes[-3:] if isinstance(axes, str) and len(shape) == 3 else "S"
     other = [letter for letter in inner if letter not in "YXS"]
     return [f"axis {other[0]} lies inside the page and stays its colours"] if other else []
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from imaging_db.errors import CorruptSource, ImagingDBError, UnsupportedFormat
 
-# Keeps tifffile's remarks off the terminal; what they warn of is checked here by itself.
+# Keeps tifffile's remarks off the terminal, whatever handler the program has set up at the root; what
+# they warn of is checked here by itself.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
+logging.getLogger("tifffile").propagate = False
 
 _NOT_AVAILABLE = (NotImplementedError, KeyError, ImportError)
 _DAMAGED = (

@@ -56,6 +56,7 @@ class Layout:
     compression: str
     compression_code: int
     is_reduced: bool
+    is_mask: bool
     is_tiled: bool
     direct: bool
     segment_count: int
@@ -145,6 +146,9 @@ def layout_of(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> Layo
             f"samples of {page.bitspersample} bits, format {int(page.sampleformat)}: unsupported"
         )
         raise UnsupportedFormat(source.path, cause, page=index)
+    if page.parent.byteorder == "<" and 16 < _bits(page) < 32 and int(page.sampleformat) != 3:
+        cause = f"whole numbers of {page.bitspersample} bits in a little-endian file: unsupported"
+        raise UnsupportedFormat(source.path, cause, page=index)
     if page.imagedepth != 1:
         cause = f"is a volume {page.imagedepth} deep in one page"
         raise UnsupportedFormat(source.path, cause, page=index)
@@ -162,6 +166,7 @@ def layout_of(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> Layo
         compression=_name(page.compression),
         compression_code=_decodable(page, source=source, index=index),
         is_reduced=bool(int(page.subfiletype) & 1),
+        is_mask=bool(int(page.subfiletype) & 4),
         is_tiled=page.is_tiled,
         direct=direct,
         segment_count=_segment_count(page, rows),

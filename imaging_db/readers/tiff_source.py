@@ -17,6 +17,7 @@ from imaging_db.model import JSONObject
 from imaging_db.readers import tiff_directory as ifd
 from imaging_db.readers.base import ReadLimits
 from imaging_db.readers.imagej_stack import ImageJTags, plane_count, promised_images
+from imaging_db.readers.ome_peek import micro_manager_header
 from imaging_db.readers.tiff_bytes import FileBytes
 from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
 from imaging_db.readers.tiff_errors import refusing
@@ -94,10 +95,10 @@ class TiffSource:
             self._offsets = array("Q")
             self._pixel_offsets = array("Q")
             self._layout_ids = array("L")
-            self._tag_offsets = array(
-                "Q"
-            )  # of Micro-Manager's tag, the one that is asked of every page
+            # of Micro-Manager's tag, the one that is asked of every page
+            self._tag_offsets = array("Q")
             self._tag_sizes = array("Q")
+            self._has_tag = False
             self._layouts: list[Layout] = []
             self._extents = Extents()
             self._walk()
@@ -134,6 +135,11 @@ class TiffSource:
     def is_imagej(self) -> bool:
         """True where ImageJ, or a program that follows it, describes the file."""
         return bool(self._imagej.description)
+
+    @property
+    def is_micro_manager(self) -> bool:
+        """True where the header or any page carries a mark of Micro-Manager."""
+        return self._has_tag or micro_manager_header(self._bytes, self.byteorder)
 
     def __len__(self) -> int:
         return self._planes or len(self._offsets)
@@ -296,6 +302,7 @@ class TiffSource:
         self._offsets.append(directory.offset)
         self._layout_ids.append(ids[key])
         tag = directory.fields.get(ifd.MICRO_MANAGER)
+        self._has_tag = self._has_tag or tag is not None
         kept = tag is not None and tag.inline is None and tag.type == ifd.TEXT
         self._tag_offsets.append(tag.offset if tag is not None and kept else 0)
         self._tag_sizes.append(tag.number if tag is not None and kept else 0)

@@ -6,11 +6,13 @@ import contextlib
 import os
 import stat
 import threading
-from errno import ENOTDIR
+from errno import EILSEQ, EINVAL, ENAMETOOLONG, ENOTDIR
 from pathlib import Path
 
 from imaging_db.errors import StoreDenied, StoreUnavailable, UnsafePath
 from imaging_db.stores.filesystem import extended_path, windows_problem
+
+NO_SUCH_NAME = {ENAMETOOLONG, EILSEQ, EINVAL}
 
 
 class Folders:
@@ -76,16 +78,11 @@ class Folders:
         Raises
         ------
         StoreDenied
-            It is not there and may not be made, or it is no folder.
+            It is not there and may not be made, it is no folder, or no folder can have its name.
         StoreUnavailable
             It was there and is gone, or another one is in its place.
         """
-        if create and self._identity is None:
-            self._make_root()
-        try:
-            found = self.root.stat()
-        except FileNotFoundError as error:
-            raise self._missing() from error
+        found = self._stat_root(create=create and self._identity is None)
         if not self.root.is_dir():
             raise StoreDenied(
                 f"{self._shown} is not a folder", hint="name a folder as storage_access"
@@ -110,6 +107,20 @@ class Folders:
             self._seen.clear()
         for handle in devices.values():
             os.close(handle)
+
+    def _stat_root(self, *, create: bool) -> os.stat_result:
+        try:
+            if create:
+                self._make_root()
+            return self.root.stat()
+        except FileNotFoundError as error:
+            raise self._missing() from error
+        except ValueError as error:  # NUL, or a character that the file system cannot encode
+            raise bad_root(self._shown, str(error)) from error
+        except OSError as error:
+            if error.errno not in NO_SUCH_NAME:
+                raise
+            raise bad_root(self._shown, error.strerror or str(error)) from error
 
     def _make_root(self) -> None:
         if not self.root.parent.is_dir():
@@ -162,6 +173,15 @@ class Folders:
             f"{self._shown} is no longer the folder it was",
             hint="mount the share or disk again and rerun",
         )
+
+
+def bad_root(root: Path, cause: str) -> StoreDenied:
+    """Return the error for a folder whose name the system cannot have."""
+    shown = repr(str(root))
+    shown = shown if len(shown) <= 120 else f"{shown[:117]}..."
+    return StoreDenied(
+        f"{shown} cannot be a folder's name ({cause})", hint="correct storage_access"
+    )
 
 
 def check_windows_name(name: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from imaging_db.errors import (
     ImagingDBError,
@@ -21,8 +22,11 @@ from imaging_db.errors import (
 )
 from imaging_db.stores.base import ObjectInfo, check_key, is_temporary, temporary_name
 from imaging_db.stores.filesystem import publish, sync_files, sync_filesystems
-from imaging_db.stores.folders import Folders, check_windows_name
+from imaging_db.stores.folders import NO_SUCH_NAME, Folders, bad_root, check_windows_name
 from imaging_db.stores.stream import CHUNK_BYTES, SourceStream
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 _CREATE = (
     os.O_WRONLY
@@ -41,7 +45,6 @@ _READ = (
 )
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NO_SUCH_NAME = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL}
 _FOLDER_TRIES = 100
 _MOST_UNFLUSHED = 10_000
 
@@ -57,6 +60,8 @@ class LocalStore:
     """
 
     def __init__(self, root: Path) -> None:
+        if "\0" in str(root):  # some versions of abspath would cut it there
+            raise bad_root(root, "a NUL character")
         self._root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links
         self._folders = Folders(self._root)
         self._guard = threading.Lock()
@@ -102,11 +107,11 @@ class LocalStore:
 
     def get(self, key: str) -> bytes:
         """Return the bytes under ``key``, or raise `ObjectNotFound`."""
-        with self.open(key) as stream, self._errors(key):
+        with self.open(key) as stream:
             return stream.read()
 
     def open(self, key: str) -> BinaryIO:
-        """Return a stream over the file of ``key``."""
+        """Return a stream over the file of ``key``; raises `StoreUnavailable` where the disk fails."""
         with self._errors(check_key(key)):
             path = self._find(key)
             try:
@@ -121,7 +126,7 @@ class LocalStore:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 os.close(handle)
                 raise ObjectNotFound(key, self.address)
-            return os.fdopen(handle, "rb")
+            return io.BufferedReader(_ObjectFile(handle, address=self.address, key=key))
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return the size of ``key``; a folder keeps no checksums."""
@@ -295,11 +300,45 @@ class LocalStore:
             return StoreDenied(f"{path}: {cause}", hint="change the permissions of the folder")
         if error.errno == errno.ELOOP:
             return UnsafePath(f"{what} in {self.address} is a symbolic link")
-        if error.errno in _NO_SUCH_NAME:
+        if error.errno in NO_SUCH_NAME:
             return UnsafePath(f"{what!r} cannot be a file name in {self.address} ({cause})")
         if error.errno in (errno.ENOTDIR, errno.EISDIR):
             return ObjectConflict(what, self.address)
         return StoreUnavailable(f"{self.address}: {what}: {cause}")
+
+
+class _ObjectFile(io.FileIO):
+    """An open file of the store, with our errors; the buffer above it asks for large pieces only."""
+
+    def __init__(self, handle: int, *, address: str, key: str) -> None:
+        super().__init__(handle, "rb")
+        self._address = address
+        self._key = key
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill ``buffer`` and return how many bytes that took, 0 at the end."""
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def readall(self) -> bytes:
+        """Return everything that is left."""
+        try:
+            return super().readall()
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to ``offset`` and return where that is."""
+        try:
+            return super().seek(offset, whence)
+        except OSError as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: OSError) -> StoreUnavailable:
+        cause = error.strerror or str(error)
+        return StoreUnavailable(f"{self._address}: {self._key}: {cause}", hint="check the disk")
 
 
 def _fill(handle: int, chunks: Iterable[bytes | memoryview], *, size: int) -> None:

@@ -21,9 +21,9 @@ from imaging_db.errors import (
     UnsafePath,
 )
 from imaging_db.model import is_sha256, sha256_of_bytes
-from imaging_db.stores.backoff import backoff_seconds
 from imaging_db.stores.base import ObjectInfo, check_key
 from imaging_db.stores.keylock import KeyLocks
+from imaging_db.stores.s3_body import ObjectStream
 from imaging_db.stores.s3_client import (
     S3Traits,
     base64_of,
@@ -40,14 +40,15 @@ from imaging_db.stores.s3_errors import (
     TRY_AGAIN,
     UPLOAD_GONE,
     error_code,
+    is_no_bucket,
     mapped,
     one_line,
 )
+from imaging_db.stores.s3_retry import Patience
 from imaging_db.stores.s3_upload import Body, Parts, Upload
 from imaging_db.stores.stream import CHUNK_BYTES, SourceStream
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
     from botocore.response import StreamingBody
     from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
@@ -58,6 +59,10 @@ _T = TypeVar("_T")
 _PART_BYTES = 16 * 2**20
 _BODY_ATTEMPTS = 4
 _PUT_ATTEMPTS = 6
+_PROBE_CONNECT_SECONDS = 5.0
+_PROBE_READ_SECONDS = 8.0
+_PROBE_ATTEMPTS = 2
+_PROBE_PATIENCE = 15.0
 
 
 class S3Store:
@@ -73,8 +78,12 @@ class S3Store:
     that put different bytes under one key at the same instant both may succeed and one copy stay; the
     claim of a dataset in the catalog keeps them apart.
 
-    Each request is tried ``attempts`` times with growing random pauses: with the defaults a server that
-    is silent is given up after seven minutes, one that refuses connections after a few seconds.
+    A request is tried ``attempts`` times with growing random pauses, but never again when the first
+    trouble of its operation is more than ``patience_seconds`` ago (of large streams: of its part). So
+    nothing takes longer than that and three time-outs, one of them for clearing up: five minutes with
+    the defaults; a server that is silent from the start is given up after three, one that refuses
+    connections after half a minute. A probe has its own, short time-outs: half a minute in all. The
+    first time that an operation has to wait is logged.
     """
 
     def __init__(
@@ -85,12 +94,15 @@ class S3Store:
         region: str | None = None,
         connect_seconds: float = 10.0,
         read_seconds: float = 60.0,
-        attempts: int = 6,
+        attempts: int = 8,
+        patience_seconds: float = 90.0,
         part_bytes: int = _PART_BYTES,
     ) -> None:
         self._bucket = bucket
         self._endpoint_url = endpoint_url
+        self._endpoint = endpoint_url or "Amazon S3"
         self._part_bytes = part_bytes
+        self._patience = Patience(patience_seconds)
         self._connect = partial(
             new_client,
             endpoint_url,
@@ -98,6 +110,15 @@ class S3Store:
             connect_seconds=connect_seconds,
             read_seconds=read_seconds,
             attempts=attempts,
+            patience=self._patience,
+        )
+        self._quick = partial(
+            new_client,
+            endpoint_url,
+            region=region,
+            connect_seconds=min(connect_seconds, _PROBE_CONNECT_SECONDS),
+            read_seconds=min(read_seconds, _PROBE_READ_SECONDS),
+            attempts=min(attempts, _PROBE_ATTEMPTS),
         )
         self._guard = threading.RLock()
         self._open_client: S3Client | None = None
@@ -114,20 +135,22 @@ class S3Store:
         """Return what the server can do; asks it once."""
         with self._errors(), self._guard:
             if self._known_traits is None:
-                self._known_traits = find_traits(self._client(), self._bucket)
-                if not self._known_traits.conditional:
-                    _log.warning("%s does not honour If-None-Match: puts look first", self.address)
+                self._known_traits = self._ask_traits(self._client())
             return self._known_traits
 
     def probe(self, *, write: bool = True) -> None:
-        """Check that the bucket can be listed and, with ``write``, that objects can be put."""
-        with self._errors():
-            self._genuine(self._client().list_objects_v2(Bucket=self._bucket, MaxKeys=1))
+        """Check that the bucket can be listed and, with ``write``, that objects can be put.
+
+        Somebody waits for it: a server that does not answer is given up within half a minute.
+        """
+        patience = Patience(_PROBE_PATIENCE)
+        with self._errors(), patience.operation(), self._quick_client(patience) as client:
+            self._genuine(client.list_objects_v2(Bucket=self._bucket, MaxKeys=1))
             if write:
+                found = self._ask_traits(client)
                 with self._guard:
-                    self._known_traits = None
-                self.traits()
-                try_to_write(self._client(), self._bucket)
+                    self._known_traits = found
+                try_to_write(client, self._bucket)
 
     def put(self, key: str, data: bytes | memoryview, *, sha256: str) -> bool:
         """Put ``data`` under ``key`` if nothing is there; return False where the same bytes were."""
@@ -150,7 +173,7 @@ class S3Store:
 
     def open(self, key: str) -> BinaryIO:
         """Return a stream over the bytes under ``key``; raises `StoreUnavailable` where it is cut."""
-        raw = _ObjectStream(self._body(check_key(key)), address=self.address, key=key)
+        raw = ObjectStream(self._body(check_key(key)), address=self.address, key=key)
         return io.BufferedReader(raw, CHUNK_BYTES)
 
     def stat(self, key: str) -> ObjectInfo | None:
@@ -165,13 +188,17 @@ class S3Store:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below the folder ``prefix``, a thousand a request."""
         start = f"{check_key(prefix)}/" if prefix else ""
-        with self._errors(prefix):
-            pages = self._client().get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=start):
+        pages = self._client().get_paginator("list_objects_v2")
+        left = iter(pages.paginate(Bucket=self._bucket, Prefix=start))
+        while True:
+            with self._errors(prefix):
+                page = next(left, None)
+                if page is None:
+                    return
                 self._genuine(page)
-                for found in page.get("Contents", []):
-                    if _is_key(found["Key"]):
-                        yield ObjectInfo(found["Key"], found["Size"])
+            for found in page.get("Contents", []):
+                if _is_key(found["Key"]):
+                    yield ObjectInfo(found["Key"], found["Size"])
 
     def delete(self, key: str) -> bool:
         """Delete ``key``; return False where nothing was there."""
@@ -226,10 +253,10 @@ class S3Store:
                 upload.check()
             elif code not in TRY_AGAIN:
                 raise last
-            if attempt < _PUT_ATTEMPTS:
-                time.sleep(backoff_seconds(attempt))
+            if not self._wait(attempt, attempts=_PUT_ATTEMPTS, cause=f"it answers {code}"):
+                break
         raise StoreUnavailable(
-            f"{self.address}: {upload.key}: {code} after {_PUT_ATTEMPTS} attempts",
+            f"{self.address}: {upload.key}: {code} after {attempt} attempts",
             hint="rerun later",
         ) from last
 
@@ -290,9 +317,9 @@ class S3Store:
                     try:
                         return consume(body)
                     except BROKEN_BODY:
-                        if attempt == _BODY_ATTEMPTS:
+                        cause = "the answer was cut"
+                        if not self._wait(attempt, attempts=_BODY_ATTEMPTS, cause=cause):
                             raise
-                time.sleep(backoff_seconds(attempt))
         raise StoreUnavailable(f"{self.address}: {key}: the answer was cut")
 
     def _body(self, key: str) -> StreamingBody:
@@ -312,57 +339,60 @@ class S3Store:
                 f"{self.address}: the answer does not come from S3", hint="check the endpoint_url"
             )
 
+    def _wait(self, attempt: int, *, attempts: int, cause: str) -> bool:
+        """Wait before the next attempt; return False at once where there shall be none."""
+        seconds = self._patience.pause(
+            attempt, attempts=attempts, where=self._endpoint, cause=cause
+        )
+        if seconds is not None:
+            time.sleep(seconds)
+        return seconds is not None
+
+    def _ask_traits(self, client: S3Client) -> S3Traits:
+        found = find_traits(client, self._bucket)
+        if not found.conditional:
+            _log.warning("%s does not honour If-None-Match: puts look first", self.address)
+        return found
+
     def _client(self) -> S3Client:
         client = self._open_client
         if client is None:
             with self._guard:
-                client = self._open_client = self._open_client or self._new_client()
+                client = self._open_client = self._open_client or self._made(self._connect)
         return client
 
-    def _new_client(self) -> S3Client:
+    @contextlib.contextmanager
+    def _quick_client(self, patience: Patience) -> Iterator[S3Client]:
+        with self._guard:
+            client = self._made(partial(self._quick, patience=patience))
+        with contextlib.closing(client):
+            yield client
+
+    def _made(self, connect: Callable[[], S3Client]) -> S3Client:
         try:
-            return self._connect()
+            client = connect()
         except ValueError as error:
             raise StoreDenied(
                 f"{self.address}: {one_line(error)}", hint="correct endpoint_url"
             ) from error
+        self._endpoint = client.meta.endpoint_url  # the environment may name one, too
+        return client
 
     @contextlib.contextmanager
     def _errors(self, key: str = "") -> Iterator[None]:
         try:
-            yield
+            with self._patience.operation():
+                yield
         except FOREIGN as error:
+            if is_no_bucket(error):
+                raise self._no_bucket() from error
             raise mapped(error, address=self.address, key=key) from error
 
-
-class _ObjectStream(io.RawIOBase):
-    """The body of an answer as a raw stream, with our errors."""
-
-    def __init__(self, body: StreamingBody, *, address: str, key: str) -> None:
-        super().__init__()
-        self._body = body
-        self._address = address
-        self._key = key
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill ``buffer`` and return how many bytes that took, 0 at the end."""
-        view = memoryview(buffer).cast("B")
-        try:
-            data = self._body.read(len(view))
-        except BROKEN_BODY as error:
-            raise mapped(error, address=self._address, key=self._key) from error
-        view[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        """Give the connection back."""
-        if not self.closed:
-            self._body.close()
-        super().close()
+    def _no_bucket(self) -> StoreDenied:
+        return StoreDenied(
+            f"no bucket '{self._bucket}' at {self._endpoint}, or that is no S3 server",
+            hint="check storage_access and endpoint_url",
+        )
 
 
 def _is_key(text: str) -> bool:

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from imaging_db.stores.base import temporary_name
 from imaging_db.stores.s3_errors import EXISTS, NOT_IMPLEMENTED, error_code
+from imaging_db.stores.s3_retry import Patience, retry_requests
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -44,8 +45,12 @@ def new_client(
     connect_seconds: float,
     read_seconds: float,
     attempts: int,
+    patience: Patience,
 ) -> S3Client:
-    """Return a client; making one is not thread-safe, using it is."""
+    """Return a client; making one is not thread-safe, using it is.
+
+    It sends a request at most ``attempts`` times, and not again once ``patience`` is at its end.
+    """
     core = botocore.session.get_session()
     chosen = core.get_scoped_config().get("s3") or {}
     special: dict[str, Any] = {}
@@ -56,7 +61,7 @@ def new_client(
     config = Config(
         connect_timeout=connect_seconds,
         read_timeout=read_seconds,
-        retries={"mode": "standard", "total_max_attempts": attempts},
+        retries={"mode": "standard", "total_max_attempts": 1},  # see retry_requests
         max_pool_connections=_CONNECTIONS,
         user_agent_extra="imaging_db",
         request_checksum_calculation="when_required",
@@ -64,7 +69,9 @@ def new_client(
         s3=special,  # type: ignore[arg-type]  # a plain dict of the documented keys
     )
     session = boto3.session.Session(botocore_session=core)
-    return session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+    client = session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+    retry_requests(client, patience, attempts=attempts)
+    return client
 
 
 def find_traits(client: S3Client, bucket: str) -> S3Traits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -43,11 +44,12 @@ NOT_IMPLEMENTED = {"NotImplemented", "501", "UnsupportedOperation"}
 MISSING = {"NoSuchKey", "NotFound", "404", "NoSuchVersion"}
 UPLOAD_GONE = {"NoSuchUpload"}
 
+_OF_ONE_KEY = {"GetObject", "HeadObject"}
+
 _CREDENTIALS_HINT = (
     "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run 'aws configure'"
 )
 _DENIED: dict[str, tuple[str, str]] = {
-    "NoSuchBucket": ("the bucket does not exist", "correct storage_access, or create the bucket"),
     "InvalidBucketName": ("the bucket name is not valid", "correct storage_access"),
     "AccessDenied": ("access denied", "let these credentials list, get, put and delete there"),
     "403": ("access denied", "let these credentials list, get, put and delete there"),
@@ -100,6 +102,18 @@ def error_code(error: ClientError) -> str:
     """Return the code of an answer, such as ``NoSuchKey``; its HTTP status where there is none."""
     code = str(error.response.get("Error", {}).get("Code", ""))
     return code or str(_status(error))
+
+
+def is_no_bucket(error: Exception) -> bool:
+    """Return True where a server says that the bucket is missing, or says so of all it is asked.
+
+    Only reading one object may end in a 404 because of its key; S3 has no other reason for a 404 than
+    the bucket, and a server that is none answers 404 to everything.
+    """
+    if not isinstance(error, ClientError):
+        return False
+    code = error_code(error)
+    return code == "NoSuchBucket" or (code in MISSING and error.operation_name not in _OF_ONE_KEY)
 
 
 def mapped(error: Exception, *, address: str, key: str) -> ImagingDBError:
@@ -174,7 +188,12 @@ def _network(error: Exception) -> str:
         host = error.kwargs.get("endpoint_url", "the endpoint")
         return f"no such host: {host}" if unknown else f"cannot connect to {host}"
     if isinstance(error, (ConnectTimeoutError, ReadTimeoutError)):
-        return "no answer in time"
+        url = urlsplit(str(error.kwargs.get("endpoint_url", "")))
+        return (
+            f"no answer in time from {url.scheme}://{url.netloc}"
+            if url.netloc
+            else "no answer in time"
+        )
     if isinstance(error, (IncompleteReadError, ResponseStreamingError)):
         return "the answer was cut"
     return one_line(error)

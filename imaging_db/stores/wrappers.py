@@ -113,7 +113,9 @@ class RetryingStore:
         late = time.monotonic() + seconds > deadline
         if not error.transient or attempt >= self._attempts or late:
             raise error
-        _log.warning("attempt %d of %d failed: %s", attempt, self._attempts, error)
+        if attempt == 1:  # once an operation
+            text = "waiting for %s: %s, next attempt in %.1f s"
+            _log.warning(text, self.address, error.message, seconds)
         time.sleep(seconds)
 
 

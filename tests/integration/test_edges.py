@@ -278,13 +278,27 @@ def test_ctrl_c_during_one_large_file_ends_within_two_seconds(desk: Lab) -> None
     desk.csv("big.bin")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(UPLOAD, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not _is_pending(desk):
+        time.sleep(0.05)
+    time.sleep(0.3)
     asked = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert time.monotonic() - asked < 2
     assert process.returncode == 130
     assert "0 of 1 files stored; rerun to continue" in told
+
+
+def _is_pending(desk: Lab) -> bool:
+    from imaging_db.catalog import Catalog
+    from imaging_db.errors import ImagingDBError
+
+    try:
+        with Catalog.open(desk.settings.database) as catalog:
+            return bool(catalog.pending())
+    except ImagingDBError:  # it is being made at this moment
+        return False
 
 
 BAD_CONFIGS = [

@@ -104,7 +104,7 @@ class StrictS3:
         kind: str = "status",
         *,
         times: int = 1,
-        status: int = 500,
+        status: int = 0,
         code: str = "InternalError",
         extra: str = "",
         seconds: float = 0,
@@ -115,10 +115,12 @@ class StrictS3:
 
         ``status``: refuse with it. ``reset``: hang up before doing anything. ``lose answer``: do it, then
         hang up. ``truncate``: cut the body of the answer. ``flip``: change a bit of it. ``page``: answer
-        200 with that page. ``damage``: change a bit of what arrives. ``wait``: be silent for so long.
+        with that page, and 200 unless ``status`` is given. ``damage``: change a bit of what arrives.
+        ``wait``: be silent for so long.
         """
+        ok = 200 if kind == "page" else 500
         self.faults.append(
-            Fault(method, kind, times, status, code, extra, seconds, containing, page)
+            Fault(method, kind, times, status or ok, code, extra, seconds, containing, page)
         )
 
     def next_fault(self, method: str, path: str) -> Fault | None:
@@ -158,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.fault and kind == "status":
                 raise _Refused(self.fault.status, self.fault.code, self.fault.extra)
             if self.fault and kind == "page":
-                return self._answer(200, self.fault.page)
+                return self._answer(self.fault.status, self.fault.page)
             with self.s3.lock:
                 status, body, headers = self._act(bucket, key)
         except _Refused as refused:

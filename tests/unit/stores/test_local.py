@@ -105,6 +105,19 @@ class TestRoot:
                 call()
         assert files(tmp_path) == []
 
+    @posix
+    @pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "a" * 300])
+    @pytest.mark.parametrize("write", [True, False])
+    def test_with_a_name_that_no_folder_can_have(
+        self, tmp_path: Path, name: str, write: bool
+    ) -> None:
+        with pytest.raises(StoreDenied, match="cannot be a folder's name") as raised:
+            LocalStore(tmp_path / name).probe(write=write)
+        assert str(tmp_path) in str(raised.value)
+        assert str(raised.value).isprintable()
+        assert raised.value.exit_code == 2
+        assert files(tmp_path) == []
+
     def test_must_be_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
         with pytest.raises(StoreDenied, match="is not a folder"):

@@ -104,6 +104,36 @@ class TestFaults:
         with failing(monkeypatch, "open", error), message:
             store.get("a")
 
+    @pytest.mark.parametrize("count", [-1, 10, 1_000_000])
+    def test_file_that_fails_while_it_is_read(
+        self, root: Path, store: LocalStore, count: int
+    ) -> None:
+        """Its handle is turned into one that cannot be read, after it was opened."""
+        put(store, "a/b", bytes(100_000))
+        with store.open("a/b") as stream, (root / "other").open("wb") as other:
+            os.dup2(other.fileno(), stream.fileno())
+            with pytest.raises(StoreUnavailable) as raised:
+                stream.read(count)
+        assert str(raised.value).startswith(f"{root}: a/b: Bad file descriptor")
+
+    def test_place_that_a_file_cannot_go_to(self, store: LocalStore) -> None:
+        put(store, "a", b"x")
+        with store.open("a") as stream, pytest.raises(StoreUnavailable, match="a: Invalid"):
+            stream.seek(-10)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a file that cannot be read")
+def test_real_read_error() -> None:
+    """The memory of this process, which has nothing at address 0."""
+    store = LocalStore(Path("/proc/self"))
+    with store.open("mem") as stream:
+        for read in (stream.read, lambda: stream.read(10), lambda: stream.readinto(bytearray(9))):  # type: ignore[attr-defined]
+            with pytest.raises(StoreUnavailable, match="/proc/self: mem: Input/output error"):
+                read()
+    with pytest.raises(StoreUnavailable, match="mem: Input/output error"):
+        store.get("mem")
+    store.close()
+
 
 @contextmanager
 def failing(monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException) -> Iterator[None]:

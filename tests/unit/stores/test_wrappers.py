@@ -67,6 +67,17 @@ def test_tries_again(pauses: list[float]) -> None:
     assert len(pauses) == 6
 
 
+def test_tells_once_for_each_operation(
+    pauses: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = RetryingStore(Flaky(3))
+    put(store, "a", b"x")
+    store.get("a")
+    lines = [record.getMessage() for record in caplog.records]
+    expected = "waiting for memory://flaky: the network is down, next attempt in {:.1f} s"
+    assert lines == [expected.format(pauses[0]), expected.format(pauses[3])]
+
+
 def test_pauses_grow_and_differ(pauses: list[float]) -> None:
     with pytest.raises(StoreUnavailable):
         put(RetryingStore(Flaky(100), attempts=8, seconds=1000), "a", b"x")
