@@ -5,12 +5,12 @@ What is taken and what is refused:
 - Indices that a name labels stay what they are (``z003`` is slice 3, channels from 1 start at 1); a number
   without label becomes the timepoint, counted from 0, and stays in the frame's metadata.
 - All frames are of one shape and type; otherwise two files are named.
-- Without a configured parser the frames must fill the whole grid of slices and timepoints, from the lowest
-  to the highest in their constant step, in each channel at each position: a hole is a lost file. Positions
-  that are not there, channels that are numbered by wavelength (405, 488), and steps are noted. Two
-  things allow holes: ``metadata.txt`` lists each file (the microscope left the others out), or its
-  summary plans more and the files are the beginning of it (the acquisition was stopped). A configured parser takes what is there. Each is noted, with the number
-  expected.
+- Without a configured parser the frames must fill the whole grid of slices and timepoints, from the
+  lowest to the highest in their constant step, in each channel at each position: a hole is a lost file.
+  Positions that are not there, channels that are numbered by wavelength (405, 488), and steps are noted.
+  Two things allow holes: ``metadata.txt`` lists each file (the microscope left the others out), or its
+  summary plans more and the files are the beginning of it (the acquisition was stopped). A configured
+  parser takes what is there. Each is noted, with the number expected.
 - Pages of a file are slices, or what ImageJ's description says, where the name leaves that axis free.
 """
 

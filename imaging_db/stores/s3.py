@@ -42,6 +42,7 @@ from imaging_db.stores.s3_errors import (
     error_code,
     is_no_bucket,
     mapped,
+    no_bucket,
     one_line,
 )
 from imaging_db.stores.s3_retry import Patience
@@ -60,7 +61,7 @@ _PART_BYTES = 16 * 2**20
 _BODY_ATTEMPTS = 4
 _PUT_ATTEMPTS = 6
 _PROBE_CONNECT_SECONDS = 5.0
-_PROBE_READ_SECONDS = 8.0
+_PROBE_READ_SECONDS = 7.0
 _PROBE_ATTEMPTS = 2
 _PROBE_PATIENCE = 15.0
 
@@ -188,8 +189,9 @@ class S3Store:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below the folder ``prefix``, a thousand a request."""
         start = f"{check_key(prefix)}/" if prefix else ""
-        pages = self._client().get_paginator("list_objects_v2")
-        left = iter(pages.paginate(Bucket=self._bucket, Prefix=start))
+        with self._errors(prefix):
+            pages = self._client().get_paginator("list_objects_v2")
+            left = iter(pages.paginate(Bucket=self._bucket, Prefix=start))
         while True:
             with self._errors(prefix):
                 page = next(left, None)
@@ -385,14 +387,8 @@ class S3Store:
                 yield
         except FOREIGN as error:
             if is_no_bucket(error):
-                raise self._no_bucket() from error
+                raise no_bucket(self._bucket, self._endpoint) from error
             raise mapped(error, address=self.address, key=key) from error
-
-    def _no_bucket(self) -> StoreDenied:
-        return StoreDenied(
-            f"no bucket '{self._bucket}' at {self._endpoint}, or that is no S3 server",
-            hint="check storage_access and endpoint_url",
-        )
 
 
 def _is_key(text: str) -> bool:

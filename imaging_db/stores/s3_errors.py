@@ -116,6 +116,14 @@ def is_no_bucket(error: Exception) -> bool:
     return code == "NoSuchBucket" or (code in MISSING and error.operation_name not in _OF_ONE_KEY)
 
 
+def no_bucket(bucket: str, endpoint: str) -> StoreDenied:
+    """Return our error for what `is_no_bucket`."""
+    return StoreDenied(
+        f"no bucket '{bucket}' at {endpoint}, or that is no S3 server",
+        hint="check storage_access and endpoint_url",
+    )
+
+
 def mapped(error: Exception, *, address: str, key: str) -> ImagingDBError:
     """Return our error for one of `FOREIGN`; ``key`` may be empty. Holds no secret, one line."""
     where = f"{address}: {key}" if key else address

@@ -115,7 +115,7 @@ def rerun(lab: Lab, path: Path, **options: bool) -> UploadReport:
 
     Here both runs are one process, so the claim of a run that did not hear that it had it looks alive.
     """
-    statement = "UPDATE data_set SET claim_heartbeat = NULL WHERE status = 'pending'"
+    statement = "UPDATE data_set SET claim_heartbeat = NULL WHERE status <> 'ready'"
     database = lab.settings.database
     if database.is_sqlite:
         connection = sqlite3.connect(database.dbname)

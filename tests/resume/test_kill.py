@@ -15,7 +15,7 @@ from imaging_db import ImagingDB
 from imaging_db.config import DatabaseSettings, StoreSettings
 from imaging_db.model import UploadType, sha256_of_bytes
 from imaging_db.stores.base import is_temporary
-from tests.support.desk import WORKERS, Desk
+from tests.support.desk import WORKERS, Desk, write_stack
 from tests.support.killed import ROUNDS, moments
 from tests.support.lab import Lab, build_lab, make_lab
 
@@ -48,6 +48,26 @@ def test_a_killed_upload_is_finished_by_the_same_command(
     everything = desk.keys(*range(ROUNDS + 2))
     assert set(desk.lab.keys()) == everything
     check_left_over(desk.files_in_store() - everything, cut_short)
+
+
+def test_a_killed_overwrite_is_finished_by_the_same_command(small_lab: Lab, tmp_path: Path) -> None:
+    """At every moment there is the old dataset, the new one or none, and never a mixture."""
+    desk = Desk(small_lab, FRAMES)
+    old = tmp_path / "old.tif"
+    old_truth = write_stack(old, seed=1, t=3)
+    desk.uploading(0, source=old).start().wait()
+    undisturbed = desk.upload(0, "--overwrite")
+    assert undisturbed.code == 0, undisturbed.told
+    for number, moment in enumerate(moments(undisturbed.seconds), 1):
+        assert desk.uploading(number, source=old).start().wait().code == 0
+        killed = desk.upload(number, "--overwrite", kill_after=moment)
+        assert desk.seen(number) in (None, old_truth, desk.truth)
+        again = desk.upload(number, "--overwrite")
+        told = f"dataset {number}, killed after {moment:.4f} s: {killed.told} {again.told}"
+        assert again.code == 0, told
+        assert desk.seen(number) == desk.truth, told
+        assert desk.failures(number) == [], told
+    assert set(desk.lab.keys()) == desk.keys(*range(ROUNDS + 1))
 
 
 def check_left_over(names: set[str], kills: int) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from imaging_db.errors import CorruptSource, ReaderError, UnsupportedFormat
 from imaging_db.model import FrameCoords, sha256_of_pixels
+from imaging_db.readers import registry
 from imaging_db.readers.base import Match, ReaderOptions
 from imaging_db.readers.ome_tiff import SPEC
 from imaging_db.readers.tiff_reader import TiffPagesReader
@@ -438,3 +439,26 @@ def _overwrite(path: Path, at: int, byte: int) -> None:
 def _handles() -> int:
     listing = Path("/proc/self/fd")
     return len(list(listing.iterdir())) if listing.is_dir() else 0
+
+
+@pytest.mark.parametrize("lost", [{(0, 0, 0, 0)}, {place for place, _ in images(2, 2, 2, 2)}])
+def test_pages_without_tag_are_placed_by_the_index(tmp_path: Path, lost: set[Coords]) -> None:
+    path = write_mm_stack(
+        tmp_path / "m_MMStack.ome.tif",
+        MMStack(
+            images(2, 2, 2, 2),
+            summary_of(2, 2, 2, 2),
+            tag_of=lambda place: None if place in lost else default_tag(place),
+        ),
+    )
+    assert registry.find(path) is SPEC
+    assert placed(path) == {
+        FrameCoords(*place): int(data[0, 0]) for place, data in images(2, 2, 2, 2)
+    }
+    with pytest.raises(UnsupportedFormat, match="page 0: is Micro-Manager's, and does not tell"):
+        registry.get("tif_id").open(path, ReaderOptions())
+
+
+def test_a_folder_of_stacks_with_plain_names(tmp_path: Path) -> None:
+    write_mm_stack(tmp_path / "a.tif", MMStack(images(2, 1, 2, 2), summary_of(2, 1, 2, 2)))
+    assert len(placed(tmp_path)) == 8

@@ -428,3 +428,11 @@ def test_limits_count(tmp_path: Path) -> None:
         SPEC.open(folder, ReaderOptions(limits=ReadLimits(max_frames=3)))
     with pytest.raises(UnsupportedFormat, match="the limit is"):
         SPEC.open(folder, ReaderOptions(limits=ReadLimits(max_frame_bytes=10)))
+
+
+def test_a_damaged_name_of_an_axis(copy: Path) -> None:
+    index = bytearray((copy / "NDTiff.index").read_bytes())
+    index[112] = ord("g")
+    (copy / "NDTiff.index").write_bytes(index)
+    with pytest.raises(CorruptSource, match=r"page 1: its metadata says .* says {'ghannel'"):
+        SPEC.open(copy, ReaderOptions())

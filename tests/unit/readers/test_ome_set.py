@@ -209,3 +209,10 @@ def test_files_are_in_natural_order(tmp_path: Path) -> None:
     for name in [*names, "z3.tif", ".z4.ome.tif", "z5.ome.tif.part"]:
         (tmp_path / name).touch()
     assert [path.name for path in ome_files_in(tmp_path)] == names
+
+
+def test_a_set_whose_files_are_not_named_ome(tmp_path: Path) -> None:
+    for path in (DATA / MASTER).glob("*.ome.tiff"):
+        shutil.copy(path, tmp_path / path.name.replace(".ome.tiff", ".tif"))
+    write_pages(tmp_path / "other.tif", planes(1))
+    assert slices(tmp_path) == EXPECTED[MASTER]

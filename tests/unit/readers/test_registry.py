@@ -14,6 +14,7 @@ from imaging_db.errors import (
     AmbiguousFormat,
     ConfigError,
     CorruptSource,
+    ReaderError,
     UnknownPlugin,
     UnsupportedFormat,
 )
@@ -196,3 +197,12 @@ def test_looking_up_readers_imports_none_of_the_heavy_libraries() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_names_that_no_file_can_have() -> None:
+    path = Path("/tmp") / ("x" * 300)
+    with pytest.raises(CorruptSource, match="xxx: "):
+        registry.find(path)
+    for spec in registry.specs():
+        with pytest.raises(ReaderError, match="xxx: "):
+            spec.open(path, ReaderOptions())

@@ -610,3 +610,41 @@ def test_what_a_summary_plans(
     said: dict[str, Any], planned: tuple[int, int, int, int] | None
 ) -> None:
     assert planned_counts(said) == planned
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="no links")
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "z0.tif")
+    (tmp_path / "z1.tif").symlink_to(tmp_path / "z1.tif")
+    refused(tmp_path, r"z1\.tif: cannot be opened", CorruptSource)
+
+
+def test_channels_numbered_by_wavelength(tmp_path: Path) -> None:
+    names = [f"img_ch{c}_t{t:03d}.tif" for c in (405, 488) for t in range(2)]
+    acquisition, frames = read(write(tmp_path, *names))
+    assert {f.coords.channel for f in frames} == {405, 488}
+    assert acquisition.notes == ("channels have the numbers 405, 488",)
+    (tmp_path / names[0]).unlink()
+    refused(tmp_path, "1 frames are missing: c405 z0 t0 p0", CorruptSource)
+
+
+def test_wavelengths_of_metamorph_name_their_channels(tmp_path: Path) -> None:
+    names = [f"exp1_w{w}_s{s}_t1.TIF" for w in ("1405", "2488") for s in (1, 2)]
+    acquisition, frames = read(write(tmp_path, *names))
+    assert {f.coords.channel for f in frames} == {1, 2}
+    assert (acquisition.channel_names, acquisition.notes) == (("405", "488"), ())
+
+
+@pytest.mark.parametrize(
+    ("label", "numbers", "note"),
+    [
+        ("z", (0, 5, 10, 15), "slice numbers go in steps of 5"),
+        ("t", (0, 10, 20), "timepoint numbers go in steps of 10"),
+    ],
+)
+def test_numbers_in_constant_steps_are_whole(
+    tmp_path: Path, label: str, numbers: Sequence[int], note: str
+) -> None:
+    acquisition, frames = read(write(tmp_path, *(f"img_{label}{n}.tif" for n in numbers)))
+    found = [f.coords.slice if label == "z" else f.coords.timepoint for f in frames]
+    assert (found, acquisition.notes) == (list(numbers), (note,))

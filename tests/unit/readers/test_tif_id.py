@@ -390,3 +390,21 @@ def test_steps_in_space_and_time(
 ) -> None:
     found = calibration(told, resolution=(None, None), resolution_unit=None)
     assert (found.z_step_um, found.time_interval_s) == (step, interval)
+
+
+def test_thumbnails_and_masks_are_left_out_wherever_they_stand(tmp_path: Path) -> None:
+    path, image = tmp_path / "a.tif", pixels(32, 32, seed=1)
+    with tifffile.TiffWriter(path) as out:
+        out.write(image[::4, ::4].copy(), subfiletype=1, metadata=None)
+        out.write(image, metadata=None)
+        out.write(image > 5, subfiletype=4, metadata=None)
+        out.write(image + 1, metadata=None)
+    with SPEC.open(path, ReaderOptions()) as reader:
+        first, second = reader.frames()
+        np.testing.assert_array_equal(reader.read(first), image)
+        np.testing.assert_array_equal(reader.read(second), image + 1)
+        assert (first.coords, second.coords) == (FrameCoords(0, 0, 0, 0), FrameCoords(0, 1, 0, 0))
+        assert reader.acquisition.notes == (
+            "a.tif: smaller copies in pages 0 left out",
+            "a.tif: masks in pages 2 left out",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -460,3 +461,19 @@ def _link_after(path: Path, *, page: int) -> int:
     data = path.read_bytes()
     (count,) = struct.unpack_from("<H", data, start)
     return int(start + 2 + count * 12)
+
+
+def test_samples_that_are_unpacked_wrongly_are_refused(tmp_path: Path) -> None:
+    path = write_pages(tmp_path / "a.tif", [np.arange(12, dtype=np.uint32).reshape(3, 4)])
+    with tifffile.TiffFile(path) as file:
+        bits = file.pages[0].tags[258].valueoffset  # type: ignore[union-attr]
+    data = bytearray(path.read_bytes())
+    data[bits] = 24
+    path.write_bytes(data)
+    with pytest.raises(UnsupportedFormat, match="page 0: whole numbers of 24 bits"):
+        TiffSource(path)
+
+
+def test_remarks_of_tifffile_stay_off_the_root_logger(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("tifffile").warning("a remark")
+    assert caplog.records == []
