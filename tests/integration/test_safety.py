@@ -229,7 +229,7 @@ def test_a_source_that_changes_meanwhile_is_not_published(small_lab: Lab, tmp_pa
         def finish(self) -> None: ...
 
     (text,) = errors_of(small_lab.upload(tmp_path / "a.tif", progress=Touching()))
-    assert "changed during the upload" in text
+    assert "a.tif: changed since it was planned" in text
     assert small_lab.serials() == []
     assert small_lab.upload_one(tmp_path / "a.tif", overwrite=True).outcome in (
         Outcome.UPLOADED,

@@ -85,7 +85,7 @@ def test_damaged_xml_under_another_name(ome_file: Path) -> None:
 
 def test_whole_xml_of_another_program_is_no_damage(tmp_path: Path) -> None:
     text = '<MetaData><prop id="spatial-calibration-x" type="float" value="0.5"/></MetaData>'
-    path = write_pages(tmp_path / "a.tif", planes(1), text)
+    path = write_pages(tmp_path / "a.tif", list(planes(1)), text)
     assert registry.find(path).name == "tif_id"
     assert taken_by_name(path) == (1, "")
 
@@ -93,7 +93,7 @@ def test_whole_xml_of_another_program_is_no_damage(tmp_path: Path) -> None:
 def test_a_long_comment_before_the_root(tmp_path: Path) -> None:
     text = ome(ome_image(tiff_data(0, count=3), c=3))
     text = text.replace("?><OME", f"?><!--{'x' * 20_000}--><OME")
-    path = write_pages(tmp_path / "a.tif", planes(3), text)
+    path = write_pages(tmp_path / "a.tif", list(planes(3)), text)
     spec = registry.find(path)
     assert spec.name == "ome_tiff"
     with spec.open(path, ReaderOptions()) as reader:
@@ -124,7 +124,7 @@ def test_planes_behind_the_only_page(tmp_path: Path) -> None:
 
 
 def test_less_than_a_frame_behind_the_only_page(tmp_path: Path) -> None:
-    path = write_pages(tmp_path / "a.tif", planes(1))
+    path = write_pages(tmp_path / "a.tif", list(planes(1)))
     path.write_bytes(path.read_bytes() + bytes(59))
     assert registry.find(path).name == "tif_id"
     path.write_bytes(path.read_bytes() + bytes(1))
