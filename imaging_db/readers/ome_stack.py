@@ -14,6 +14,7 @@ from imaging_db.readers.ome_peek import peek_xml
 from imaging_db.readers.ome_set import OmeSet, Reference
 from imaging_db.readers.ome_xml import TiffData
 from imaging_db.readers.position_choice import chosen_positions
+from imaging_db.readers.tiff_layout import Layout
 from imaging_db.readers.tiff_reader import (
     FramePage,
     TiffPagesReader,
@@ -40,11 +41,11 @@ def open_ome(given: Path, found: OmeSet, options: ReaderOptions) -> TiffPagesRea
         planes = _Planes(found, images, files)
         pages, notes = planes.pages()
         if options.positions is not None:
-            names = {image.index: image.name or "" for image in images}
+            names = {image.index: image.name or "" for image in planes.images}
             kept = chosen_positions(given, names, options.positions)
             pages = [page for page in pages if page.coords.position in kept]
         pages, kept_files = without_unused(pages, files)
-        first = images[0]
+        first = planes.images[0]
         acquisition = replace(
             empty_acquisition("ome_tiff", metadata=_metadata(given, found)),
             pixel_size_x_um=first.pixel_size_x_um,
@@ -82,24 +83,25 @@ class _Planes:
         self, found: OmeSet, images: Sequence[OmeImage], files: Sequence[TiffSource]
     ) -> None:
         self._found = found
-        self._images = images
         self._files = files
         self._full = [_full_pages(file) for file in files]
         places = {file.path: number for number, file in enumerate(files)}
         self._places = {reference: places[path] for reference, path in found.files.items()}
+        # An Image of reduced pages is a smaller copy of another one.
+        self.images = [image for image in images if not self._is_reduced(image)] or images
         self._used: dict[tuple[int, int], FrameCoords] = {}
         self._types: dict[int, str] = {}
         self._notes: dict[str, None] = {}
 
     def pages(self) -> tuple[list[FramePage], tuple[str, ...]]:
         self._check_promise()
-        pages = [page for image in self._images for page in self._pages_of(image)]
+        pages = [page for image in self.images for page in self._pages_of(image)]
         self._check_every_page_used()
         return sorted(pages, key=lambda page: (page.file, page.page)), tuple(self._notes)
 
     def _check_promise(self) -> None:
-        promised = sum(self._planes_in(image) for image in self._images)
-        held = sum(map(len, self._files))  # reduced pages too: an Image may be made of them
+        promised = sum(self._planes_in(image) for image in self.images)
+        held = sum(self._full) or sum(map(len, self._files))
         if promised > held:
             what = "file has" if len(self._files) == 1 else "files have"
             cause = f"its metadata promise {promised} images, the {what} {held}"
@@ -108,9 +110,15 @@ class _Planes:
     def _planes_in(self, image: OmeImage) -> int:
         return self._channels(image) * image.size_z * image.size_t
 
-    def _channels(self, image: OmeImage) -> int:
+    def _first_layout(self, image: OmeImage) -> Layout:
         file, start = self._start_of(self._blocks(image)[0])
-        layout = self._files[file].layout(min(start, len(self._files[file]) - 1))
+        return self._files[file].layout(min(start, len(self._files[file]) - 1))
+
+    def _is_reduced(self, image: OmeImage) -> bool:
+        return self._first_layout(image).is_reduced
+
+    def _channels(self, image: OmeImage) -> int:
+        layout = self._first_layout(image)
         samples = layout.shape[2] if len(layout.shape) == 3 else 1
         return image.channel_count(samples)
 

@@ -38,15 +38,32 @@ def take_claim(catalog: Catalog, draft: DatasetDraft) -> Claim:
 
 
 def claimed(take: Callable[[str, str | None], Taken]) -> Taken:
-    """Return what ``take(token, evict)`` takes with a new token, from a dead owner if need be."""
+    """Return what ``take(token, evict)`` takes with a new token, from a dead owner if need be.
+
+    Raises
+    ------
+    DatasetBusy
+        A live run holds it; named for people.
+    """
     token = new_token()
     try:
         return take(token, None)
     except DatasetBusy as busy:
         if not is_dead(busy.owner):
-            busy.message = busy.message.replace(busy.owner, owner_name(busy.owner))
-            raise
-        return take(token, busy.owner)
+            raise _named(busy) from None
+        dead = busy.owner
+    try:
+        return take(token, dead)
+    except DatasetBusy as busy:  # another run was faster
+        raise _named(busy) from None
+
+
+def _named(busy: DatasetBusy) -> DatasetBusy:
+    name = owner_name(busy.owner)
+    busy.message = busy.message.replace(busy.owner, name)
+    busy.args = (busy.message,)
+    busy.owner = name
+    return busy
 
 
 class HeldClaim:

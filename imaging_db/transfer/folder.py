@@ -16,7 +16,7 @@ from imaging_db.errors import FolderBusy, StoreUnavailable, UnsafePath, UsageErr
 from imaging_db.stores.base import check_key, is_temporary, temporary_name
 from imaging_db.stores.filesystem import windows_problem
 
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _LOCK_NAME = f".imaging_db-{'0' * 16}.part"  # of the form that no object can have
 _log = logging.getLogger(__name__)

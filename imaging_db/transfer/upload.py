@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from imaging_db.catalog import Catalog
-from imaging_db.errors import DatasetExists, ObjectsInTheWay, SourceChanged
+from imaging_db.errors import DatasetExists, DatasetNotFound, ObjectsInTheWay, SourceChanged
 from imaging_db.model import Claim, Dataset, DatasetStatus
 from imaging_db.stores.base import Store
 from imaging_db.transfer.claims import HeldClaim, take_claim
@@ -54,9 +54,7 @@ class Uploader:
                 raise
             read_all(plan, workers=self._workers(plan))
             outcome = Outcome.REPLACED
-            removed = remove_dataset(
-                self.catalog, self.store_of(exists.existing), plan.draft.serial
-            )
+            removed = self._remove(exists.existing)
             claim = take_claim(self.catalog, plan.draft)
         stream, cleared = self._write(plan, claim)
         removed += cleared
@@ -66,6 +64,12 @@ class Uploader:
             removed=removed,
             stored_bytes=stream.stored_bytes,
         )
+
+    def _remove(self, existing: Dataset) -> int:
+        try:
+            return remove_dataset(self.catalog, self.store_of(existing), existing.serial)
+        except DatasetNotFound:  # another run, with --overwrite as well, was faster
+            return 0
 
     def _describe(self, report: UploadReport, plan: UploadPlan) -> UploadReport:
         """A corrected description or microscope counts, though the content is there already."""

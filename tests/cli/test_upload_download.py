@@ -289,7 +289,9 @@ def test_an_interrupted_upload_is_unseen_and_the_same_command_finishes_it(
         desk.folder / "big.tif", pixels(60, 700, 700), imagej=True, metadata={"axes": "ZYX"}
     )
     desk.csv("big.tif")
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # may be ignored where tests run unattended
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # may be ignored where tests run unattended
     process = subprocess.Popen(COMMAND, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     frames = desk.folder / "store" / "raw_frames" / desk.serial()
     deadline = time.monotonic() + 60

@@ -15,6 +15,7 @@ from imaging_db.model import sha256_of_pixels
 from tests.support.acquisitions import pixels
 from tests.support.lab import Lab
 
+PAGES = int(os.environ.get("IMAGING_DB_TEST_PAGES", "120"))  # before tests get a clean environment
 PEAK = """
 import resource, sys
 from imaging_db.cli import data_uploader
@@ -27,18 +28,17 @@ raise SystemExit(code)
 @pytest.mark.skipif(os.name == "nt", reason="Windows does not tell a process its peak")
 def test_a_file_of_a_gigabyte_is_uploaded_in_a_tenth_of_it(small_lab: Lab, tmp_path: Path) -> None:
     """Frames of 8 MB; `make torture` does the same with 4 GB."""
-    pages = int(os.environ.get("IMAGING_DB_TEST_PAGES", "120"))
     base = np.repeat(pixels(2048, 64), 32, axis=1)
 
     def rows() -> object:
-        for page in range(pages):
+        for page in range(PAGES):
             yield np.roll(base, page, axis=0)
 
     path = tmp_path / "big.ome.tif"
     tifffile.imwrite(
         path,
         rows(),
-        shape=(pages, 2048, 2048),
+        shape=(PAGES, 2048, 2048),
         dtype="uint16",
         bigtiff=True,
         metadata={"axes": "TYX"},
@@ -54,7 +54,7 @@ def test_a_file_of_a_gigabyte_is_uploaded_in_a_tenth_of_it(small_lab: Lab, tmp_p
     )
     peak_kb = int(done.stdout.split()[-1])
     assert peak_kb < 400_000, f"{path.stat().st_size / 1e9:.1f} GB took {peak_kb} kB"
-    small_lab.download(timepoints=pages - 1)
+    small_lab.download(timepoints=PAGES - 1)
     assert list(small_lab.frames_on_disk().values()) == [
-        sha256_of_pixels(np.roll(base, pages - 1, axis=0))
+        sha256_of_pixels(np.roll(base, PAGES - 1, axis=0))
     ]
