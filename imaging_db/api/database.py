@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from imaging_db.api.dataset_view import DatasetView
 from imaging_db.config import (
     Manifest,
     Problems,
@@ -26,20 +27,12 @@ from imaging_db.config import (
 )
 from imaging_db.errors import ConfigError, DatasetNotFound, SchemaOutOfDate, StoreDenied
 from imaging_db.model import (
-    Acquisition,
     Dataset,
     DatasetQuery,
     FrameSelection,
-    StoredFile,
-    StoredFrame,
-    UploadType,
 )
-from imaging_db.model.selection import Chosen
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-    import pandas as pd
-
     from imaging_db.catalog import Catalog
     from imaging_db.stores.base import Store
     from imaging_db.transfer import (
@@ -297,119 +290,3 @@ class ImagingDB:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class DatasetView:
-    """One dataset of an open database."""
-
-    def __init__(self, db: ImagingDB, dataset: Dataset) -> None:
-        self._db = db
-        self.dataset = dataset
-
-    @property
-    def acquisition(self) -> Acquisition:
-        """Return sizes, types and metadata of a frames dataset."""
-        return self._db.catalog.acquisition(self.dataset.serial)
-
-    @property
-    def channels(self) -> list[tuple[int, str | None]]:
-        """Return index and name of every channel."""
-        return self._db.catalog.channels(self.dataset.serial)
-
-    @property
-    def positions(self) -> list[tuple[int, str | None]]:
-        """Return index and name of every position."""
-        return self._db.catalog.positions(self.dataset.serial)
-
-    @property
-    def files(self) -> list[StoredFile]:
-        """Return the files of a dataset that was stored as it is."""
-        return list(self._db.catalog.files(self.dataset.serial))
-
-    def frames(
-        self,
-        channels: Chosen = None,
-        *,
-        slices: Chosen = None,
-        timepoints: Chosen = None,
-        positions: Chosen = None,
-    ) -> Frames:
-        """Return a selection of frames, lazily: indices, ranges, slices, lists; channels also by name.
-
-        Raises
-        ------
-        UsageError
-            A value that is none of these.
-        """
-        from imaging_db.transfer.channels import with_numeric_names
-
-        selection = FrameSelection.of(
-            channels, slices=slices, timepoints=timepoints, positions=positions
-        )
-        catalog, serial = self._db.catalog, self.dataset.serial
-        return Frames(self._db, self.dataset, with_numeric_names(catalog, serial, selection))
-
-    def stack(self, **selection: Chosen) -> tuple[npt.NDArray[Any], str]:
-        """Return ``(array, dims)`` of a selection; see `Frames.stack`."""
-        return self.frames(**selection).stack()
-
-    def __repr__(self) -> str:
-        kind = "frames" if self.dataset.upload_type is UploadType.FRAMES else "files"
-        return f"<{self.dataset.serial}: {self.dataset.nbr_objects} {kind}>"
-
-
-class Frames:
-    """A lazy selection of frames of one dataset: nothing is read before it is asked for."""
-
-    def __init__(self, db: ImagingDB, dataset: Dataset, selection: FrameSelection) -> None:
-        self._db = db
-        self._dataset = dataset
-        self.selection = selection
-
-    def __len__(self) -> int:
-        return self._db.catalog.count_frames(self._dataset.serial, self.selection)
-
-    def __iter__(self) -> Iterator[StoredFrame]:
-        return self._db.catalog.frames(self._dataset.serial, self.selection)
-
-    def read(self, frame: StoredFrame) -> npt.NDArray[Any]:
-        """Return the pixels of one frame, ``(Y, X)`` or ``(Y, X, S)``, after its hashes were compared."""
-        from imaging_db.stores.layout import object_key
-        from imaging_db.transfer.fetch import decode_checked, fetch_frame
-
-        directory = self._dataset.storage_dir
-        data = fetch_frame(frame, store=self._db.store_of(self._dataset), directory=directory)
-        pixels: npt.NDArray[Any] = decode_checked(
-            data, frame, key=object_key(directory, frame.file_name)
-        )
-        return pixels
-
-    def stack(self, *, fill: float | None = None) -> tuple[npt.NDArray[Any], str]:
-        """Return ``(array, dims)``: the frames as one array in the order X Y [G] Z C T P, and its letters.
-
-        Raises
-        ------
-        UsageError
-            Frames differ in size, or some are absent and no ``fill`` was named.
-        IntegrityError
-            An object is missing or damaged.
-        """
-        from imaging_db.errors import NothingSelected
-        from imaging_db.transfer.pool import worker_count
-        from imaging_db.transfer.stack import read_stack
-
-        rows = self._db.catalog.frames(self._dataset.serial, self.selection, with_metadata=False)
-        frames = list(rows)
-        if not frames:
-            raise NothingSelected(f"{self._dataset.serial}: no frame matches")
-        remote = self._dataset.storage == "s3"
-        workers = worker_count(None, frame_bytes=0, remote=remote)
-        return read_stack(frames, self.read, workers=workers, fill=fill)
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """Return a pandas table, one row a frame, with the columns of frames_meta.csv."""
-        import pandas as pd
-
-        from imaging_db.transfer.metadata_files import FRAME_COLUMNS, frame_record
-
-        return pd.DataFrame([frame_record(f) for f in self], columns=list(FRAME_COLUMNS))
