@@ -146,14 +146,7 @@ def layout_of(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> Layo
             f"samples of {page.bitspersample} bits, format {int(page.sampleformat)}: unsupported"
         )
         raise UnsupportedFormat(source.path, cause, page=index)
-    if page.parent.byteorder == "<" and 16 < _bits(page) < 32 and int(page.sampleformat) != 3:
-        cause = f"whole numbers of {page.bitspersample} bits in a little-endian file: unsupported"
-        raise UnsupportedFormat(source.path, cause, page=index)
-    if page.imagedepth != 1:
-        cause = f"is a volume {page.imagedepth} deep in one page"
-        raise UnsupportedFormat(source.path, cause, page=index)
-    if 0 in page.shaped or (page.is_tiled and 0 in (page.tilewidth, page.tilelength)):
-        raise CorruptSource(source.path, "has no size or no tile size", page=index)
+    _check_page(page, source=source, index=index)
     samples, depth, length, width, contig = (int(n) for n in page.shaped)
     shape = (length, width) if samples * contig == 1 else (length, width, samples * contig)
     rows = page.rowsperstrip or length
@@ -177,6 +170,18 @@ def layout_of(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> Layo
         # Made here: making it may read the file, and is not safe in threads.
         _decode_segment=None if direct else page.decode,
     )
+
+
+def _check_page(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> None:
+    """Refuse pages whose pixels would not be read as they are."""
+    if page.parent.byteorder == "<" and 16 < _bits(page) < 32 and int(page.sampleformat) != 3:
+        cause = f"whole numbers of {page.bitspersample} bits in a little-endian file: unsupported"
+        raise UnsupportedFormat(source.path, cause, page=index)
+    if page.imagedepth != 1:
+        cause = f"is a volume {page.imagedepth} deep in one page"
+        raise UnsupportedFormat(source.path, cause, page=index)
+    if 0 in page.shaped or (page.is_tiled and 0 in (page.tilewidth, page.tilelength)):
+        raise CorruptSource(source.path, "has no size or no tile size", page=index)
 
 
 def _decodable(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> int:

@@ -28,7 +28,7 @@ from imaging_db.model import (
     UploadType,
 )
 from imaging_db.stores.base import Store
-from imaging_db.transfer.channels import with_numeric_names
+from imaging_db.transfer.channels import absent, with_numeric_names
 from imaging_db.transfer.fetch import (
     damage_told,
     decode_checked,
@@ -79,7 +79,7 @@ class Downloader:
             No frame matches; nothing is written.
         IntegrityError
             An object is missing or damaged; the good ones are there, the others are not.
-        DatasetBusy
+        FolderBusy
             Another run downloads to the same folder.
         """
         selection = selection or FrameSelection()
@@ -92,17 +92,22 @@ class Downloader:
             with folder.locked():
                 return self._download_files(dataset, folder, objects=objects)
         selection = with_numeric_names(self.catalog, dataset.serial, selection)
-        total = self.catalog.count_frames(dataset.serial, selection)
-        if not total:
-            raise NothingSelected(
-                f"{dataset.serial}: no frame matches", hint=self._what_there_is(dataset)
-            )
-        if selection.everything and total != dataset.nbr_objects:
-            raise wrong_count(dataset, total)
+        total = self._count(dataset, selection)
         with folder.locked():
             if metadata:
                 self._write_metadata(dataset, folder, selection)
             return self._download_frames(dataset, folder, selection, total if objects else 0)
+
+    def _count(self, dataset: Dataset, selection: FrameSelection) -> int:
+        """Return how many frames are meant, after everything that was asked for was found."""
+        total = self.catalog.count_frames(dataset.serial, selection)
+        missing = absent(self.catalog, dataset.serial, selection)
+        if not total or missing:
+            why = f"there is no {', no '.join(missing)}" if total else "no frame matches"
+            raise NothingSelected(f"{dataset.serial}: {why}", hint=self._what_there_is(dataset))
+        if selection.everything and total != dataset.nbr_objects:
+            raise wrong_count(dataset, total)
+        return total
 
     def _write_metadata(
         self, dataset: Dataset, folder: DownloadFolder, selection: FrameSelection

@@ -169,6 +169,8 @@ def test_metadata_and_frames_can_be_left_out(desk: Lab, words: list[str], names:
     ("words", "message"),
     [
         (["-c", "GFP"], "no frame matches; it has channels 0=?, 1=?"),
+        (["-c", "0", "7"], "there is no channel 7; it has channels"),
+        (["-p", "0", "9"], "there is no position 9"),
         (["-z", "9"], "2 slices"),
         (["-p", "1:"], "1 positions, counted from 0"),
     ],
