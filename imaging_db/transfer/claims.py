@@ -78,12 +78,19 @@ class HeldClaim:
         self._catalog = catalog
         self._stop = threading.Event()
         self._lost: ImagingDBError | None = None
+        self._withdrawn = False
         self._thread = threading.Thread(target=self._beat, name="imaging_db-claim", daemon=True)
 
     def check(self) -> None:
         """Raise `DatasetBusy` where another run took the dataset over."""
         if self._lost is not None:
             raise self._lost
+
+    def withdraw(self) -> None:
+        """Take back the row of a new dataset, as if it had never been claimed; no object is touched."""
+        _, ours = self._catalog.begin_delete(self.claim.serial, token=self.claim.token)
+        self._withdrawn = True
+        self._catalog.finish_delete(ours)
 
     def _beat(self) -> None:
         while not self._stop.wait(_RENEW_EVERY):
@@ -107,7 +114,7 @@ class HeldClaim:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        if error is not None:
+        if error is not None and not self._withdrawn:
             self._release()
 
     def _release(self) -> None:

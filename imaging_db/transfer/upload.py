@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from imaging_db.catalog import Catalog
-from imaging_db.errors import DatasetExists, DatasetNotFound, ObjectsInTheWay, SourceChanged
+from imaging_db.errors import (
+    DatasetExists,
+    DatasetNotFound,
+    ObjectConflict,
+    ObjectsInTheWay,
+    SourceChanged,
+)
 from imaging_db.model import Claim, Dataset, DatasetStatus
 from imaging_db.stores.base import Store
 from imaging_db.transfer.claims import HeldClaim, take_claim
@@ -96,22 +102,29 @@ class Uploader:
     def _write(self, plan: UploadPlan, claim: Claim) -> tuple[Stream, int]:
         """Return the stream that ran, and how many objects were removed from its way."""
         with HeldClaim(self.catalog, claim) as held:
-            removed = 0 if claim.resumed else self._clear_way(plan, held)
-            ours = claim.resumed or next(self.store.list(plan.draft.storage_dir), None) is None
-            stream = Stream(
-                self.catalog, self.store, plan, held, self.progress, self._workers(plan)
-            )
-            self.progress.start(plan.draft.serial, plan.draft.nbr_objects)
             try:
-                stream.run()
-                held.check()
-                self.catalog.publish(claim)
-            except SourceChanged:
-                if ours:  # what was stored is of a source that is no more
-                    remove_objects(self.store, plan.draft.storage_dir, check=held.check)
+                return self._stream(plan, held)
+            except (ObjectConflict, ObjectsInTheWay):
+                if not claim.resumed and not claim.cleared:
+                    held.withdraw()  # or the next run would take another's objects for our leftovers
                 raise
-            finally:
-                self.progress.finish()
+
+    def _stream(self, plan: UploadPlan, held: HeldClaim) -> tuple[Stream, int]:
+        claim = held.claim
+        removed = 0 if claim.resumed else self._clear_way(plan, held)
+        ours = claim.resumed or next(self.store.list(plan.draft.storage_dir), None) is None
+        stream = Stream(self.catalog, self.store, plan, held, self.progress, self._workers(plan))
+        self.progress.start(plan.draft.serial, plan.draft.nbr_objects)
+        try:
+            stream.run()
+            held.check()
+            self.catalog.publish(claim)
+        except SourceChanged:
+            if ours:  # what was stored is of a source that is no more
+                remove_objects(self.store, plan.draft.storage_dir, check=held.check)
+            raise
+        finally:
+            self.progress.finish()
         return stream, removed
 
     def _clear_way(self, plan: UploadPlan, held: HeldClaim) -> int:

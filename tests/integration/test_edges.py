@@ -122,8 +122,9 @@ def test_what_another_catalog_keeps_in_the_same_store_is_never_removed(
         _json(tmp_path / "other.json", {"drivername": "sqlite", "dbname": "other.sqlite"})
     ).database
     other = make_lab(database, small_lab.settings.store, tmp_path)
-    with pytest.raises(Conflict):
-        other.upload_one(tmp_path / "b.tif", overwrite=True)
+    for overwrite in (False, True, True):
+        with pytest.raises(Conflict):
+            other.upload_one(tmp_path / "b.tif", overwrite=overwrite)
     with ImagingDB(small_lab.settings) as db:
         assert not db.verify(small_lab.serial()).failures
     assert other.upload_one(tmp_path / "a.tif").outcome is Outcome.UPLOADED, (
