@@ -255,7 +255,7 @@ class ObjectsInTheWay(Conflict):
     def __init__(self, prefix: str, count: int, where: str) -> None:
         super().__init__(
             f"{prefix} in {where} holds {count} objects of another upload",
-            hint="replace them with --overwrite, or choose another id",
+            hint="if an unfinished upload left them, replace them with --overwrite; or choose another id",
         )
 
 
