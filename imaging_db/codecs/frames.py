@@ -26,16 +26,16 @@ class EncodedFrame:
     suffix: str
 
 
-def codec_for(dtype: str, shape: tuple[int, ...]) -> str:
-    """Return the name of the codec that keeps such frames exactly: PNG, else TIFF.
+def codec_for(dtype: str, shape: tuple[int, ...], *, preferred: str = "png") -> str:
+    """Return the name of the codec that keeps such frames exactly: the preferred one, else TIFF.
 
     Raises
     ------
     UsageError
         No codec holds them; the message names the type.
     """
-    for name, codec in _CODECS.items():
-        if codec.holds(dtype, shape):
+    for name in (preferred, "tiff"):
+        if _CODECS[name].holds(dtype, shape):
             return name
     raise UsageError(f"frames of type {dtype} and shape {shape} cannot be kept exactly")
 
@@ -45,9 +45,9 @@ def suffix_of(codec: str) -> str:
     return str(_CODECS[codec].SUFFIX)
 
 
-def encode_frame(pixels: npt.NDArray[Any]) -> EncodedFrame:
+def encode_frame(pixels: npt.NDArray[Any], *, codec: str = "png") -> EncodedFrame:
     """Return the stored form of a frame ``(Y, X)`` or ``(Y, X, S)``; deterministic."""
-    name = codec_for(pixels.dtype.name, pixels.shape)
+    name = codec_for(pixels.dtype.name, pixels.shape, preferred=codec)
     data = _CODECS[name].encode(pixels)
     return EncodedFrame(data, sha256_of_bytes(data), name, suffix_of(name))
 

@@ -64,6 +64,7 @@ class UploadSettings:
     meta_schema: Path | None = None
     max_frame_bytes: int | None = None
     max_frames: int | None = None
+    frames_codec: str = "png"
 
 
 @dataclass(frozen=True, slots=True)

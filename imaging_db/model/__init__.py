@@ -13,6 +13,7 @@ from imaging_db.model.dataset import (
 from imaging_db.model.file import SourceFile, StoredFile
 from imaging_db.model.frame import FrameCoords, PageRef, SourceFrame, StoredFrame
 from imaging_db.model.json_value import JSONObject, JSONValue, clean_json, clean_object
+from imaging_db.model.quality import FrameQuality
 from imaging_db.model.query import DatasetQuery
 from imaging_db.model.selection import FrameSelection, IndexRange
 
@@ -25,6 +26,7 @@ __all__ = [
     "DatasetQuery",
     "DatasetStatus",
     "FrameCoords",
+    "FrameQuality",
     "FrameSelection",
     "IndexRange",
     "JSONObject",

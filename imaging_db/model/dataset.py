@@ -78,6 +78,7 @@ class DatasetDraft:
     ``fingerprint`` is a hex SHA-256 that says whether the source is the one of an earlier run.
     ``storage`` and ``storage_access`` name the store, ``storage_dir`` the prefix inside it.
     ``acquisition`` is None for an upload as files. ``nbr_objects`` is how many objects make it complete.
+    ``codec`` names the codec asked for, None for the default.
     """
 
     serial: str
@@ -93,6 +94,7 @@ class DatasetDraft:
     nbr_objects: int
     acquisition: Acquisition | None = None
     metadata: JSONObject = field(default_factory=dict)
+    codec: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class Dataset:
     nbr_objects: int
     created_at: datetime | None
     published_at: datetime | None
+    codec: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imaging_db.model.json_value import JSONObject
+from imaging_db.model.quality import FrameQuality
 
 
 class FrameCoords(NamedTuple):
@@ -52,7 +53,7 @@ class SourceFrame:
 
 @dataclass(frozen=True, slots=True)
 class StoredFrame:
-    """One frame as the catalog keeps it.
+    """One frame as the catalog keeps it; ``quality`` is None where nothing was measured.
 
     ``sha256`` is of the pixels (C order, little endian, shape ``(Y, X)`` or ``(Y, X, S)``), as
     imagingDB computed it; ``object_sha256`` and ``object_size`` are of the stored bytes. The last two
@@ -72,3 +73,4 @@ class StoredFrame:
     channel_name: str | None = None
     position_name: str | None = None
     metadata: JSONObject = field(default_factory=dict)
+    quality: FrameQuality | None = None

@@ -65,7 +65,7 @@ class UploadPlan:
         if self.reader is None:
             return {object_key(directory, file.name) for file in self.files}
         with self.open() as reader:
-            return {frame_key(directory, frame) for frame in reader.frames()}
+            return {frame_key(self.draft, frame) for frame in reader.frames()}
 
     def check_source(self, sources: Iterable[Path] | None = None) -> None:
         """Let pass a source whose files are what they were when it was planned.
@@ -84,10 +84,10 @@ class UploadPlan:
             )
 
 
-def frame_key(directory: str, frame: SourceFrame) -> str:
+def frame_key(draft: DatasetDraft, frame: SourceFrame) -> str:
     """Return the key that a frame will have."""
-    suffix = suffix_of(codec_for(frame.dtype, frame.shape))
-    return object_key(directory, frame_name(frame.coords, suffix))
+    codec = codec_for(frame.dtype, frame.shape, preferred=draft.codec or "png")
+    return object_key(draft.storage_dir, frame_name(frame.coords, suffix_of(codec)))
 
 
 class Planner:
@@ -131,7 +131,14 @@ class Planner:
                     row.source, f"promises {acquisition.nbr_frames} frames and gives {len(sizes)}"
                 )
             mark = _mark(reader.sources, row.source, spec.name, options)
-        draft = self._draft(row, mark, len(sizes), acquisition.metadata, acquisition=acquisition)
+        draft = self._draft(
+            row,
+            mark,
+            len(sizes),
+            acquisition.metadata,
+            acquisition=acquisition,
+            codec=self._settings.upload.frames_codec,
+        )
         return UploadPlan(
             where=where,
             source=row.source,

@@ -15,6 +15,7 @@ from imaging_db.errors import (
     SourceChanged,
 )
 from imaging_db.model import (
+    DatasetDraft,
     SourceFile,
     SourceFrame,
     StoredFile,
@@ -31,7 +32,7 @@ _CHUNK = 4 * 2**20
 
 
 def store_frame(
-    frame: SourceFrame, *, reader: Reader, store: Store, directory: str
+    frame: SourceFrame, *, reader: Reader, store: Store, draft: DatasetDraft
 ) -> tuple[StoredFrame, int]:
     """Return the row of one frame and the bytes of its pixels, once it is in the store.
 
@@ -44,9 +45,9 @@ def store_frame(
     """
     pixels = reader.read(frame)
     sha256 = sha256_of_pixels(pixels)
-    encoded = encode_frame(pixels)
+    encoded = encode_frame(pixels, codec=draft.codec or "png")
     name = frame_name(frame.coords, encoded.suffix)
-    key = object_key(directory, name)
+    key = object_key(draft.storage_dir, name)
     object_sha256, object_size = encoded.sha256, len(encoded.data)
     try:
         store.put(key, encoded.data, sha256=encoded.sha256)

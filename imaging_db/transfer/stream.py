@@ -74,9 +74,7 @@ class Stream:
     def _run_frames(self) -> None:
         with self.plan.open() as reader:
             self.plan.check_source(reader.sources)
-            work = partial(
-                store_frame, reader=reader, store=self.store, directory=self.plan.draft.storage_dir
-            )
+            work = partial(store_frame, reader=reader, store=self.store, draft=self.plan.draft)
             with closing(
                 pooled(work, self._missing_frames(reader), workers=self.workers)
             ) as results:
@@ -102,10 +100,10 @@ class Stream:
         """Yield the frames that have no row yet, or whose object is not what the row says."""
         known = self.catalog.stored_coords(self.held.claim) if self.held.claim.resumed else {}
         there = self._sizes_there() if known else {}
-        directory = self.plan.draft.storage_dir
+        draft = self.plan.draft
         for frame in reader.frames():
             size = known.get(frame.coords)
-            if not self._is_stored(frame_key(directory, frame), size, there):
+            if not self._is_stored(frame_key(draft, frame), size, there):
                 yield frame
 
     def _missing_files(self) -> Iterator[SourceFile]:

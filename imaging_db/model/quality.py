@@ -1,0 +1,22 @@
+"""Quality of one frame: figures that tell a black, saturated or blurred frame without its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FrameQuality:
+    """What was measured of a frame's samples, all channels of colour together.
+
+    ``minimum``, ``maximum`` and ``mean`` are in the frame's own grey values. ``saturated`` is the share
+    (0 to 1) of samples at the largest value of an integer type, None for other types. ``focus`` is the
+    Brenner gradient: the mean squared difference of samples two columns apart, in grey values squared
+    (Brenner et al., J Histochem Cytochem 24, 1976); None for frames narrower than three columns.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    saturated: float | None
+    focus: float | None
