@@ -1,0 +1,1 @@
+"""Benchmarks: ours beside its peers, alternately in one run."""
