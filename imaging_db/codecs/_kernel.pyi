@@ -1,0 +1,16 @@
+from typing import Any
+
+import numpy.typing as npt
+
+def encode_png(pixels: npt.NDArray[Any], /) -> bytes: ...
+def unfilter(
+    rows: bytes | bytearray | memoryview,
+    out: npt.NDArray[Any],
+    height: int,
+    bytes_per_pixel: int,
+    swap: bool,
+    /,
+) -> None: ...
+def measure(pixels: npt.NDArray[Any], /) -> tuple[int, int, int, int, int]: ...
+def checksums(data: bytes | memoryview, /) -> tuple[int, int]: ...
+def use_vectors(allowed: bool, /) -> bool: ...

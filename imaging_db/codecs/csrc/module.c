@@ -1,0 +1,149 @@
+/* imaging_db.codecs._kernel: the hot loops for Python; see imaging_db/codecs/kernel.py, which is its door. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <string.h>
+
+#include "checksum.h"
+#include "cpu.h"
+#include "measure.h"
+#include "png.h"
+
+/* Take an array (Y, X) or (Y, X, S) of 8 or 16 bit whose rows are whole; say what is wrong with others. */
+static int take_frame(PyObject *object, Py_buffer *view, frame *f)
+{
+    if (PyObject_GetBuffer(object, view, PyBUF_STRIDED_RO | PyBUF_FORMAT) < 0) return -1;
+    const char *format = view->format ? view->format : "B";
+    int order = strchr("<>=@!|", *format) ? *format++ : '@';
+    int colors = view->ndim == 3 ? (int)view->shape[2] : 1;
+    int known = view->ndim >= 2 && view->ndim <= 3 && strchr("BH?", *format) && !format[1]
+                && view->itemsize <= 2 && (*format == 'H') == (view->itemsize == 2);
+    int sides = known && view->shape[0] > 0 && view->shape[1] > 0 && view->shape[0] < 0x7fffffff
+                && view->shape[1] < 0x7fffffff && (view->ndim == 2 || (view->shape[2] >= 1 && view->shape[2] <= 4));
+    int whole = sides && view->strides[1] == colors * view->itemsize
+                && (view->ndim == 2 || view->strides[2] == view->itemsize);
+    if (!whole) {
+        PyErr_SetString(PyExc_ValueError, "needs whole rows of 8 or 16 bit samples, (Y, X) or (Y, X, 1 to 4)");
+        PyBuffer_Release(view);
+        return -1;
+    }
+    f->samples = view->buf;
+    f->stride = view->strides[0];
+    f->height = (uint32_t)view->shape[0];
+    f->width = (uint32_t)view->shape[1];
+    f->colors = colors;
+    f->depth = (int)view->itemsize * 8;
+    f->swap = f->depth == 16 && order != '>' && order != '!';
+    return 0;
+}
+
+static PyObject *encode_png(PyObject *module, PyObject *object)
+{
+    (void)module;
+    Py_buffer view;
+    frame f;
+    if (take_frame(object, &view, &f) < 0) return NULL;
+    size_t bound = png_bound(&f), size = 0;
+    PyObject *data = NULL;
+    if (!bound) PyErr_SetString(PyExc_ValueError, "too large for one chunk");
+    else data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)bound);
+    if (data) {
+        uint8_t *out = (uint8_t *)PyBytes_AsString(data);
+        Py_BEGIN_ALLOW_THREADS
+        size = png_encode(&f, out);
+        Py_END_ALLOW_THREADS
+        if (!size) { Py_CLEAR(data); PyErr_NoMemory(); }
+        else _PyBytes_Resize(&data, (Py_ssize_t)size);
+    }
+    PyBuffer_Release(&view);
+    return data;
+}
+
+static PyObject *unfilter(PyObject *module, PyObject *args)
+{
+    (void)module;
+    Py_buffer rows, out;
+    unsigned int height, bpp;
+    int swap, failed = -1;
+    if (!PyArg_ParseTuple(args, "y*w*IIp", &rows, &out, &height, &bpp, &swap)) return NULL;
+    size_t n = height ? (size_t)out.len / height : 0;
+    int fits = n && n * height == (size_t)out.len && (n + 1) * height == (size_t)rows.len
+               && bpp >= 1 && bpp <= 8 && bpp != 5 && bpp != 7 && n % bpp == 0 && (!swap || bpp % 2 == 0);
+    if (fits) {
+        Py_BEGIN_ALLOW_THREADS
+        failed = png_unfilter(rows.buf, height, n, bpp, swap, out.buf);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&rows);
+    PyBuffer_Release(&out);
+    if (!fits) return PyErr_SetString(PyExc_ValueError, "rows and pixels do not fit each other"), NULL;
+    if (failed) return PyErr_SetString(PyExc_ValueError, "a row has an unknown filter"), NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *measure(PyObject *module, PyObject *object)
+{
+    (void)module;
+    Py_buffer view;
+    frame f;
+    quality q;
+    if (take_frame(object, &view, &f) < 0) return NULL;
+    size_t n = (size_t)f.width * (size_t)f.colors;
+    if ((f.depth == 16 && !f.swap) || (f.depth == 16 && (((uintptr_t)f.samples | (uintptr_t)f.stride) & 1))) {
+        PyBuffer_Release(&view);
+        return PyErr_SetString(PyExc_ValueError, "needs samples in native order"), NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    q = (f.depth == 8 ? measure_8 : measure_16)(f.samples, f.stride, f.height, n, (size_t)f.colors);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&view);
+    return Py_BuildValue("IIKKK", q.minimum, q.maximum, (unsigned long long)q.sum,
+                         (unsigned long long)q.saturated, (unsigned long long)q.gradient);
+}
+
+/* Checksums and the choice of instructions are here for the tests, which compare all ways. */
+static PyObject *checksums(PyObject *module, PyObject *object)
+{
+    (void)module;
+    Py_buffer view;
+    if (PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) < 0) return NULL;
+    uint32_t crc = crc32_update(0, view.buf, (size_t)view.len);
+    uint32_t adler = adler32_update(1, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return Py_BuildValue("kk", (unsigned long)crc, (unsigned long)adler);
+}
+
+static PyObject *use_vectors(PyObject *module, PyObject *allowed)
+{
+    (void)module;
+    int yes = PyObject_IsTrue(allowed);
+    if (yes < 0) return NULL;
+    cpu_init(yes);
+    return PyBool_FromLong(cpu_avx2);
+}
+
+static PyMethodDef methods[] = {
+    {"encode_png", encode_png, METH_O, "Return the PNG of an array (Y, X) or (Y, X, S), uint8, bool or uint16."},
+    {"unfilter", unfilter, METH_VARARGS, "Write the samples of filtered PNG rows: (rows, out, height, bpp, swap)."},
+    {"measure", measure, METH_O, "Return minimum, maximum, sum, saturated samples and gradient of an array."},
+    {"checksums", checksums, METH_O, "Return CRC-32 and Adler-32 of bytes."},
+    {"use_vectors", use_vectors, METH_O, "Allow or forbid vector instructions; return whether they are used."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_kernel", "The hot loops of imaging_db in C.", 0, methods, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    const uint16_t one = 1;
+    if (*(const uint8_t *)&one != 1) {
+        PyErr_SetString(PyExc_ImportError, "the kernel is for little-endian processors");
+        return NULL;
+    }
+    cpu_init(1);
+    checksum_init();
+    png_init();
+    return PyModule_Create(&definition);
+}

@@ -1,0 +1,124 @@
+"""The native kernel gives what numpy and libpng give, with and without vector instructions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from types import ModuleType
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from imaging_db.codecs import kernel
+from tests.fuzz.frames import random_frames
+from tests.fuzz.kernel import check_foreign_rows, check_frame, check_measure
+
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+SWITCHED_OFF = os.environ.get("IMAGING_DB_KERNEL") == "0"
+
+
+@pytest.fixture(params=["vectors", "plain"])
+def native(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    if kernel.native is None:
+        assert not COMPILER or SWITCHED_OFF, "a compiler is here, and the kernel was not built"
+        pytest.skip("no compiler, no kernel")
+    kernel.native.use_vectors(request.param == "vectors")
+    yield kernel.native
+    kernel.native.use_vectors(True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_frames_come_back_exact(native: ModuleType, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    for frame in islice(random_frames(seed), 40):
+        check_frame(native, frame)
+        check_foreign_rows(native, draw)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_frame_of_many_blocks_comes_back_exact(native: ModuleType, dtype: str) -> None:
+    draw = np.random.default_rng(7)
+    frame = draw.normal(120, 12, (1300, 1100)).astype(dtype)
+    frame[400:700] = 0  # blocks that look different want different codes
+    frame[700:] *= 3
+    check_frame(native, frame)
+
+
+def test_a_row_longer_than_a_block_comes_back_exact(native: ModuleType) -> None:
+    check_frame(native, np.arange(3 * 400_000, dtype=np.uint16).reshape(3, 400_000))
+
+
+def test_sums_do_not_overflow_on_the_brightest_frame(native: ModuleType) -> None:
+    frame = np.zeros((40, 70_000), np.uint16)
+    frame[:, ::4] = frame[:, 1::4] = 65535
+    check_measure(native, frame)
+    check_measure(native, (frame >> 8).astype(np.uint8))
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 63, 64, 65, 79, 5551, 5552, 5553, 100_003])
+def test_checksums_are_those_of_zlib(native: ModuleType, size: int) -> None:
+    data = np.random.default_rng(size).integers(0, 256, size, np.uint8).tobytes()
+    for text in (data, b"\xff" * size):
+        assert native.checksums(text) == (zlib.crc32(text), zlib.adler32(text))
+
+
+def test_the_same_bytes_from_eight_threads_as_from_one(native: ModuleType) -> None:
+    frames = [np.random.default_rng(k).poisson(90, (200, 300)).astype(np.uint16) for k in range(16)]
+    alone = [native.encode_png(frame) for frame in frames]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(native.encode_png, frames)) == alone
+
+
+def test_vectors_or_not_the_file_is_the_same() -> None:
+    if kernel.native is None:
+        pytest.skip("no compiler, no kernel")
+    frame = np.random.default_rng(3).poisson(300, (100, 130, 3)).astype(np.uint16)
+    files = set()
+    for allowed in (False, True):
+        kernel.native.use_vectors(allowed)
+        files.add(kernel.native.encode_png(frame))
+    assert len(files) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((4, 4), np.float32),
+        np.zeros((4, 4), np.int16),
+        np.zeros((4, 4, 5), np.uint8),
+        np.zeros((0, 4), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((4, 8), np.uint8)[:, ::2],
+    ],
+    ids=["float", "signed", "five colours", "empty", "one row", "gaps"],
+)
+def test_what_it_does_not_take_is_refused(native: ModuleType, wrong: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="whole rows"):
+        native.encode_png(wrong)
+
+
+def test_rows_that_do_not_fit_the_frame_are_refused(native: ModuleType) -> None:
+    with pytest.raises(ValueError, match="fit"):
+        native.unfilter(bytes(10), np.empty((3, 3), np.uint8), 3, 1, False)
+    with pytest.raises(ValueError, match="filter"):
+        native.unfilter(b"\x05abc" * 3, np.empty((3, 3), np.uint8), 3, 1, False)
+
+
+def test_it_can_be_left_unused() -> None:
+    code = "from imaging_db.codecs import kernel; print(kernel.native)"
+    there = {**os.environ, "IMAGING_DB_KERNEL": "0"}
+    done = subprocess.run([sys.executable, "-c", code], env=there, capture_output=True, text=True)
+    assert done.stdout.strip() == "None"
+
+
+def test_noise_takes_less_room_than_opencv_gives_it(native: ModuleType) -> None:
+    frame = np.random.default_rng(1).poisson(400, (512, 512)).astype(np.uint16) + 100
+    libpng = imagecodecs.png_encode(frame, 1, strategy=3, filter=16)  # OpenCV's settings: sub, rle
+    assert len(native.encode_png(frame)) < len(libpng)
