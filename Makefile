@@ -7,9 +7,11 @@ else
 BIN := $(VENV)/bin
 endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+KERNEL := $(wildcard imaging_db/codecs/csrc/*)
+FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage torture clean
+.PHONY: help demo test lint coverage torture fuzz bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,13 +19,17 @@ help:  ## list the targets
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml setup.py | $(BIN)/python
+$(VENV)/installed: pyproject.toml setup.py $(KERNEL) | $(BIN)/python
 	$(PIP) install --editable .
 	@touch $@
 
-$(VENV)/installed-test: pyproject.toml setup.py | $(BIN)/python
+$(VENV)/installed-test: pyproject.toml setup.py $(KERNEL) | $(BIN)/python
 	$(PIP) install --editable '.[test]'
 	@touch $@ $(VENV)/installed
+
+$(VENV)/installed-bench: pyproject.toml setup.py $(KERNEL) | $(BIN)/python
+	$(PIP) install --editable '.[bench]'
+	@touch $@ $(VENV)/installed-test $(VENV)/installed
 
 demo: $(VENV)/installed  ## upload, query, download and verify a real acquisition, in ./demo
 	$(BIN)/imaging-db demo demo
@@ -49,3 +55,17 @@ clean:  ## remove the virtual environment and what the demo made
 torture: $(VENV)/installed-test  ## slow proofs: a 4 GB file in bounded memory, 200 kills
 	IMAGING_DB_TEST_PAGES=500 $(BIN)/python -m pytest tests/integration/test_memory.py
 	IMAGING_DB_TEST_KILLS=200 $(BIN)/python -m pytest tests/resume/test_kill.py
+
+# The kernel built apart, so that every read and write beside its buffers and every undefined step ends the run.
+fuzz: $(VENV)/installed-test  ## feed the native kernel random frames under sanitizers (gcc or clang on Linux)
+	mkdir -p $(VENV)/fuzz
+	$(CC) -std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fPIC -shared \
+	  -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
+	  imaging_db/codecs/csrc/*.c -o $(VENV)/fuzz/_kernel.so
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	  $(BIN)/python -m tests.fuzz.kernel --seconds $(FUZZ_SECONDS) --module $(VENV)/fuzz/_kernel.so
+
+# BENCH holds options, such as BENCH=--quick or BENCH='--only encoder'; BENCH_DIR keeps acquisitions between runs.
+bench: $(VENV)/installed-bench  ## measure ours beside its peers, half an hour; writes docs/benchmarks.md
+	$(BIN)/python -m benchmarks $(BENCH)

@@ -12,7 +12,11 @@ class Result:
 
     ``group`` is the section of the report, ``case`` the content or size, ``name`` the contender.
     ``values`` are the repeats in ``unit``; ``target`` says in words what the figure must reach and ``met``
-    whether it does, None where nothing is asked of it. ``note`` goes below the table.
+    whether it does, None where nothing is asked of it. ``note`` goes below the table; without ``values``
+    it says why nothing was measured. ``cpu_per_gb`` (CPU seconds a GB of raw pixels) and ``peak_rss`` (MB)
+    are what the same repeats cost besides, empty where that was not measured. ``size`` is the number of
+    frames or rows, for figures of cost against size. ``ours`` tells our contenders from peers; a name that
+    begins with imaging_db is ours without it.
     """
 
     group: str
@@ -23,6 +27,10 @@ class Result:
     target: str = ""
     met: bool | None = None
     note: str = ""
+    cpu_per_gb: tuple[float, ...] = ()
+    peak_rss: tuple[float, ...] = ()
+    size: int | None = None
+    ours: bool = False
 
     @property
     def median(self) -> float:
@@ -33,6 +41,21 @@ class Result:
     def spread(self) -> tuple[float, float]:
         """Return the least and the largest repeat."""
         return min(self.values), max(self.values)
+
+    @property
+    def is_ours(self) -> bool:
+        """Return True for a contender of this project."""
+        return self.ours or self.name.lower().startswith(("imaging_db", "ours"))
+
+    @property
+    def is_relative(self) -> bool:
+        """Return True for a figure that is a ratio already: no further ratio is made of it."""
+        return self.unit.startswith("times ")
+
+    @property
+    def more_is_better(self) -> bool:
+        """Return True for rates and gains, False for times, bytes and costs."""
+        return self.unit.endswith(("/s", "per second", "a second", "CPU-second", "CPU second"))
 
 
 def ratios(ours: Result, theirs: Result) -> tuple[float, ...]:

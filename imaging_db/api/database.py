@@ -68,17 +68,20 @@ class ImagingDB:
         *,
         storage: str | None = None,
         storage_access: str | None = None,
+        codec: str | None = None,
     ) -> ImagingDB:
         """Return the database that login and config describe; both are looked for where none is named.
 
-        ``storage`` and ``storage_access`` override where the bytes are.
+        ``storage`` and ``storage_access`` override where the bytes are, ``codec`` how uploads keep frames.
 
         Raises
         ------
         ConfigError
             All that is wrong in the two files.
         """
-        settings = load_settings(login, config, storage=storage, storage_access=storage_access)
+        settings = load_settings(
+            login, config, storage=storage, storage_access=storage_access, codec=codec
+        )
         db = cls(settings)
         db._store_named = storage is not None or storage_access is not None
         return db
@@ -210,16 +213,20 @@ class ImagingDB:
         selection: FrameSelection | None = None,
         metadata: bool = True,
         objects: bool = True,
+        convert: str | None = None,
         workers: int | None = None,
         progress: Progress | None = None,
     ) -> DownloadReport:
-        """Return what was written to ``dest/<serial>``; see `Downloader.download`."""
+        """Return what was written to ``dest/<serial>``; see `Downloader.download`.
+
+        ``convert="png"`` writes frames that are stored otherwise as PNG, where PNG holds them.
+        """
         from imaging_db.transfer import Downloader, Silent
 
         dataset = self.catalog.dataset(serial)
         store = self.store_of(dataset)
         store.probe(write=False)
-        downloader = Downloader(self.catalog, store, workers, progress or Silent())
+        downloader = Downloader(self.catalog, store, workers, progress or Silent(), convert)
         return downloader.download(
             dataset, Path(dest), selection=selection, metadata=metadata, objects=objects
         )

@@ -35,6 +35,25 @@ class DatasetView:
         return self._db.catalog.acquisition(self.dataset.serial)
 
     @property
+    def codec(self) -> str | None:
+        """Return how the frames are kept: png, jxl or tiff; None for files.
+
+        What a codec does not hold is kept as TIFF, so a dataset of several types may have a few of those.
+        """
+        if self.dataset.upload_type is UploadType.FILE:
+            return None
+        return self.dataset.codec or self._usual_codec()
+
+    def _usual_codec(self) -> str:
+        """Datasets of a time without a choice have what their type calls for, the original's PNG."""
+        from imaging_db.codecs import DEFAULT_CODEC, codec_for
+
+        found, original = self.acquisition, self.dataset.fingerprint is None
+        if original or found.dtype is None or found.height is None or found.width is None:
+            return DEFAULT_CODEC
+        return codec_for(found.dtype, (found.height, found.width, found.colors or 1))
+
+    @property
     def channels(self) -> list[tuple[int, str | None]]:
         """Return index and name of every channel."""
         return self._db.catalog.channels(self.dataset.serial)

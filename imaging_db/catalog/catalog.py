@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from imaging_db.catalog import claims, datasets, deletions, frames, schema
 from imaging_db.catalog.claims import Unfinished
 from imaging_db.catalog.datasets import DatasetOrder
+from imaging_db.catalog.stored_sizes import StoredSizes
 from imaging_db.catalog.transactions import Transactions
 from imaging_db.config.settings import DatabaseSettings
 from imaging_db.model import (
@@ -146,9 +147,16 @@ class Catalog:
         """Give a claim back; status and rows stay. Raises `DatasetBusy` where the claim is lost."""
         self._write(lambda connection: claims.release(connection, claim))
 
-    def stored_coords(self, claim: Claim) -> dict[FrameCoords, int | None]:
+    def stored_coords(self, claim: Claim) -> Mapping[FrameCoords, int | None]:
         """Return the size in bytes of the object of every frame that has a row already."""
-        return self._read(lambda connection: frames.stored_coords(connection, claim.dataset_id))
+        found = StoredSizes()
+        last: frames.SizedCoords | None = None
+        while True:
+            page = self._read(partial(frames.stored_page, dataset_id=claim.dataset_id, after=last))
+            found.extend(page)
+            if len(page) < frames.STORED_PAGE:
+                return found
+            last = page[-1]
 
     def stored_names(self, claim: Claim) -> dict[str, int | None]:
         """Return the size in bytes of every file that has a row already, by its name."""

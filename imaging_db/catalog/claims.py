@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Update, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from imaging_db.catalog import datasets, frames, serials
@@ -38,6 +38,19 @@ _READY = DatasetStatus.READY.value
 _DELETING = DatasetStatus.DELETING.value
 _CLAIMED = (_PENDING, _DELETING)
 _ATTEMPTS = 5
+_FIRST_CODEC = "png"  # of rows that are older than the choice
+
+
+def _change(statuses: Sequence[str], **values: Any) -> Update:
+    """Return a change of the dataset that is claimed; made once, because building costs more than doing."""
+    mine = (DatasetRow.id == bindparam("claimed"), DatasetRow.claim_token == bindparam("owner"))
+    return update(DatasetRow).where(*mine, DatasetRow.status.in_(statuses)).values(**values)
+
+
+_HOLD = _change((_PENDING,), claim_heartbeat=UtcNow())
+_RENEW = _change(_CLAIMED, claim_heartbeat=UtcNow())
+_RELEASE = _change(_CLAIMED, claim_token=None, claim_heartbeat=None)
+_PUBLISH = _change((_PENDING,), status=_READY, published_at=UtcNow(), claim_heartbeat=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +109,17 @@ def hold(connection: Connection, claim: Claim) -> None:
     DatasetBusy
         The claim is lost; nothing may be written.
     """
-    _fenced(connection, claim, (_PENDING,), claim_heartbeat=UtcNow())
+    _fenced(connection, claim, _HOLD)
 
 
 def renew(connection: Connection, claim: Claim) -> None:
     """Renew a claim, to upload or to delete; otherwise as `hold`."""
-    _fenced(connection, claim, _CLAIMED, claim_heartbeat=UtcNow())
+    _fenced(connection, claim, _RENEW)
 
 
 def release(connection: Connection, claim: Claim) -> None:
     """Give a claim back; status and rows stay for the next run. Raises `DatasetBusy` where it is lost."""
-    _fenced(connection, claim, _CLAIMED, claim_token=None, claim_heartbeat=None)
+    _fenced(connection, claim, _RELEASE)
 
 
 def publish(connection: Connection, claim: Claim) -> Dataset:
@@ -131,14 +144,7 @@ def publish(connection: Connection, claim: Claim) -> Dataset:
             f"{claim.serial} has {stored} of {found.nbr_objects if found else 0} objects",
             hint="rerun the upload",
         )
-    _fenced(
-        connection,
-        claim,
-        (_PENDING,),
-        status=_READY,
-        published_at=UtcNow(),
-        claim_heartbeat=None,
-    )
+    _fenced(connection, claim, _PUBLISH)
     return datasets.by_id(connection, claim.dataset_id)
 
 
@@ -244,7 +250,8 @@ def _write_acquisition(connection: Connection, dataset_id: int, draft: DatasetDr
     """Insert or update the acquisition of a dataset of frames."""
     if draft.acquisition is None:
         return
-    values = _acquired(draft.acquisition) | {"storage_dir": draft.storage_dir}
+    values = _acquired(draft.acquisition)
+    values |= {"storage_dir": draft.storage_dir, "codec": draft.codec}
     table = AcquisitionRow.__table__
     changed = connection.execute(
         update(AcquisitionRow).where(AcquisitionRow.dataset_id == dataset_id).values(**values)
@@ -331,16 +338,18 @@ def _same_plan(connection: Connection, found: AnyRow, draft: DatasetDraft) -> bo
         draft.nbr_objects,
         draft.upload_type is UploadType.FRAMES,
     )
-    return there == wanted and _same_shape(connection, found.id, draft.acquisition)
+    return there == wanted and _same_form(connection, found.id, draft)
 
 
-def _same_shape(connection: Connection, dataset_id: int, acquisition: Acquisition | None) -> bool:
+def _same_form(connection: Connection, dataset_id: int, draft: DatasetDraft) -> bool:
+    acquisition = draft.acquisition
     row = connection.execute(
         select(
             AcquisitionRow.im_height,
             AcquisitionRow.im_width,
             AcquisitionRow.im_colors,
             AcquisitionRow.dtype,
+            func.coalesce(AcquisitionRow.codec, _FIRST_CODEC),
         ).where(AcquisitionRow.dataset_id == dataset_id)
     ).one_or_none()
     if row is None or acquisition is None:
@@ -350,6 +359,7 @@ def _same_shape(connection: Connection, dataset_id: int, acquisition: Acquisitio
         acquisition.width,
         acquisition.colors,
         acquisition.dtype,
+        draft.codec or _FIRST_CODEC,
     )
 
 
@@ -362,17 +372,9 @@ def _clear(connection: Connection, dataset_id: int) -> None:
     connection.execute(delete(FileRow).where(FileRow.dataset_id == dataset_id))
 
 
-def _fenced(connection: Connection, claim: Claim, statuses: Sequence[str], **values: Any) -> None:
+def _fenced(connection: Connection, claim: Claim, change: Update) -> None:
     """Change a dataset only while the claim is ours, so that no owner of the past can write."""
-    changed = connection.execute(
-        update(DatasetRow)
-        .where(
-            DatasetRow.id == claim.dataset_id,
-            DatasetRow.claim_token == claim.token,
-            DatasetRow.status.in_(statuses),
-        )
-        .values(**values)
-    )
+    changed = connection.execute(change, {"claimed": claim.dataset_id, "owner": claim.token})
     if not changed.rowcount:
         raise _lost(connection, claim)
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Row,
     Select,
     String,
+    bindparam,
     cast,
     func,
     or_,
@@ -44,11 +45,12 @@ _NEIGHBOURS = 500
 _NEAREST = 3
 
 Parent = aliased(DatasetRow)
+_Acquired = aliased(AcquisitionRow)  # beside the one that conditions ask for
 
 
 def select_datasets() -> AnySelect:
     """Return the statement that `to_dataset` reads; without any condition yet."""
-    return select(
+    wanted = select(
         DatasetRow.id,
         DatasetRow.dataset_serial,
         DatasetRow.status,
@@ -64,7 +66,11 @@ def select_datasets() -> AnySelect:
         DatasetRow.nbr_objects,
         DatasetRow.created_at,
         DatasetRow.published_at,
-    ).outerjoin_from(DatasetRow, Parent, DatasetRow.parent_id == Parent.id)
+        _Acquired.codec,
+    )
+    return wanted.outerjoin_from(DatasetRow, Parent, DatasetRow.parent_id == Parent.id).outerjoin(
+        _Acquired, _Acquired.dataset_id == DatasetRow.id
+    )
 
 
 def to_dataset(row: AnyRow) -> Dataset:
@@ -84,14 +90,18 @@ def to_dataset(row: AnyRow) -> Dataset:
         nbr_objects=row.nbr_objects,
         created_at=row.created_at,
         published_at=row.published_at,
+        codec=row.codec,
     )
+
+
+# made once, because building a statement costs more than its answer
+_BY_ID = select_datasets().where(DatasetRow.id == bindparam("dataset"))
+_BY_SERIAL = select_datasets().where(DatasetRow.dataset_serial == bindparam("serial"))
 
 
 def by_id(connection: Connection, dataset_id: int) -> Dataset:
     """Return a dataset of any status; its row must be there."""
-    return to_dataset(
-        connection.execute(select_datasets().where(DatasetRow.id == dataset_id)).one()
-    )
+    return to_dataset(connection.execute(_BY_ID, {"dataset": dataset_id}).one())
 
 
 def ready_row(connection: Connection, serial: str) -> AnyRow:
@@ -102,9 +112,7 @@ def ready_row(connection: Connection, serial: str) -> AnyRow:
     DatasetNotFound
         There is none; tells whether an upload is unfinished, or which serials are near.
     """
-    row = connection.execute(
-        select_datasets().where(DatasetRow.dataset_serial == serial)
-    ).one_or_none()
+    row = connection.execute(_BY_SERIAL, {"serial": serial}).one_or_none()
     if row is not None and row.status == DatasetStatus.READY.value:
         return row
     raise _unseen(row) if row is not None else _unknown(connection, serial)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, false, func, null, select, tuple_
+from sqlalchemy import ColumnElement, Connection, bindparam, false, func, null, select, tuple_
 
 from imaging_db.catalog import selections
+from imaging_db.catalog.columns import Column
 from imaging_db.catalog.datasets import AnyRow, as_object
+from imaging_db.catalog.frame_rows import ORDER, READ, frame_columns, to_frame
 from imaging_db.catalog.rows import insert_rows
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow, FrameRow
 from imaging_db.errors import Conflict, DatasetNotFound
@@ -21,29 +23,10 @@ from imaging_db.model import (
 )
 
 PAGE = 5000
+STORED_PAGE = 20_000
+SizedCoords: TypeAlias = "tuple[int, int, int, int, int | None]"
 _LOOKUP = 1000
-
-_ORDER = (FrameRow.channel_idx, FrameRow.slice_idx, FrameRow.time_idx, FrameRow.pos_idx)
-_FRAME_COLUMNS = (
-    "channel_idx",
-    "slice_idx",
-    "time_idx",
-    "pos_idx",
-    "channel_name",
-    "file_name",
-    "sha256",
-    "metadata_json",
-    "object_sha256",
-    "object_size",
-    "codec",
-    "position_name",
-    "width",
-    "height",
-    "colors",
-    "dtype",
-    "frames_global_id",
-)
-_FILE_COLUMNS = ("storage_dir", "file_name", "sha256", "metadata_json", "size", "dataset_id")
+_TYPES = [column.type for column in ORDER]
 
 
 def add_frames(connection: Connection, dataset_id: int, frames: Sequence[StoredFrame]) -> None:
@@ -57,12 +40,14 @@ def add_frames(connection: Connection, dataset_id: int, frames: Sequence[StoredF
     shared = _shared(connection, dataset_id)
     if shared is None:
         raise Conflict(f"frame {frames[0].coords} has no place in a dataset of files")
-    wanted = _distinct(((frame.coords, frame.sha256, frame) for frame in frames), "frame")
-    if insert_rows(connection, FrameRow, _FRAME_COLUMNS, _frame_rows(wanted.values(), shared)):
+    wanted = {frame.coords: frame for frame in frames}
+    if len(wanted) != len(frames):
+        _check_repeated(((frame.coords, frame.sha256) for frame in frames), "frame")
+    if insert_rows(connection, FrameRow, frame_columns(list(wanted.values()), shared)):
         return
     known = _known_frames(connection, shared.id, list(wanted))
     missing = _missing(wanted, known, lambda frame: frame.sha256, "frame")
-    insert_rows(connection, FrameRow, _FRAME_COLUMNS, _frame_rows(missing, shared))
+    insert_rows(connection, FrameRow, frame_columns(missing, shared))
 
 
 def add_files(
@@ -75,20 +60,28 @@ def add_files(
     Conflict
         A file is there already, or comes twice, with other content; nothing was written.
     """
-    wanted = _distinct(((file.name, file.sha256, file) for file in files), "file")
-    rows = _file_rows(wanted.values(), dataset_id, storage_dir)
-    if insert_rows(connection, FileRow, _FILE_COLUMNS, rows):
+    wanted = {file.name: file for file in files}
+    _check_repeated(((file.name, file.sha256) for file in files), "file")
+    columns = _file_columns(list(wanted.values()), dataset_id, storage_dir)
+    if insert_rows(connection, FileRow, columns):
         return
     known = _known_files(connection, dataset_id)
     missing = _missing(wanted, known, lambda file: file.sha256, "file")
-    insert_rows(connection, FileRow, _FILE_COLUMNS, _file_rows(missing, dataset_id, storage_dir))
+    insert_rows(connection, FileRow, _file_columns(missing, dataset_id, storage_dir))
 
 
-def stored_coords(connection: Connection, dataset_id: int) -> dict[FrameCoords, int | None]:
-    """Return the size in bytes of the stored object of every frame that has a row."""
-    wanted = select(*_ORDER, FrameRow.object_size).where(_of_dataset(connection, dataset_id))
-    rows = connection.execute(wanted.order_by(*_ORDER))
-    return {FrameCoords(c, z, t, p): size for c, z, t, p, size in rows}
+def stored_page(
+    connection: Connection, dataset_id: int, after: SizedCoords | None
+) -> list[SizedCoords]:
+    """Return up to `STORED_PAGE` coordinates with the size of the object, in their order, after one."""
+    shared = _shared(connection, dataset_id)
+    if shared is None:
+        return []
+    wanted = select(*ORDER, FrameRow.object_size).where(FrameRow.frames_global_id == shared.id)
+    if after is not None:
+        wanted = wanted.where(tuple_(*ORDER) > tuple_(*after[:4], types=_TYPES))
+    rows = connection.execute(wanted.order_by(*ORDER).limit(STORED_PAGE))
+    return [(c, z, t, p, size) for c, z, t, p, size in rows]
 
 
 def stored_names(connection: Connection, dataset_id: int) -> dict[str, int | None]:
@@ -110,14 +103,17 @@ def count_objects(connection: Connection, dataset_id: int) -> int:
 
 def count_frames(connection: Connection, dataset_id: int, selection: FrameSelection) -> int:
     """Return how many frames a selection means."""
+    shared = _shared(connection, dataset_id)
+    if shared is None:
+        return 0
     wanted = select(func.count()).select_from(FrameRow)
-    wanted = wanted.where(_of_dataset(connection, dataset_id), *selections.conditions(selection))
+    wanted = wanted.where(*selections.conditions(connection, shared.id, selection))
     return int(connection.scalar(wanted) or 0)
 
 
 def channels(connection: Connection, dataset_id: int) -> list[tuple[int, str | None]]:
     """Return index and name of every channel that is present, by index."""
-    return _labels(connection, dataset_id, FrameRow.channel_idx, FrameRow.channel_name, _ORDER)
+    return _labels(connection, dataset_id, FrameRow.channel_idx, FrameRow.channel_name, ORDER)
 
 
 def positions(connection: Connection, dataset_id: int) -> list[tuple[int, str | None]]:
@@ -160,13 +156,13 @@ def frames_page(
     if shared is None:
         return []
     metadata = FrameRow.metadata_json if with_metadata else null()
-    wanted = select(*_ORDER, metadata, *_READ).where(
-        FrameRow.frames_global_id == shared.id, *selections.conditions(selection)
+    wanted = select(*ORDER, metadata, *READ).where(
+        *selections.conditions(connection, shared.id, selection)
     )
     if after is not None:
-        wanted = wanted.where(tuple_(*_ORDER) > tuple_(*after, types=_ORDER_TYPES))
-    rows = connection.execute(wanted.order_by(*_ORDER).limit(PAGE))
-    return [_to_frame(shared, *row) for row in rows]
+        wanted = wanted.where(tuple_(*ORDER) > tuple_(*after, types=_TYPES))
+    rows = connection.execute(wanted.order_by(*ORDER).limit(PAGE))
+    return [to_frame(shared, *row) for row in rows]
 
 
 def files_page(
@@ -185,45 +181,36 @@ def files_page(
     ]
 
 
+_STATE = select(DatasetRow.status, DatasetRow.published_at).where(
+    DatasetRow.id == bindparam("dataset")
+)
+
+
 def check_still_there(connection: Connection, dataset: AnyRow) -> None:
     """Refuse to go on reading a dataset that was deleted or replaced meanwhile.
 
     Without this, the rest of its pages would be empty, and a download would end early as if complete.
     """
-    found = connection.execute(
-        select(DatasetRow.status, DatasetRow.published_at).where(DatasetRow.id == dataset.id)
-    ).one_or_none()
+    found = connection.execute(_STATE, {"dataset": dataset.id}).one_or_none()
     if found is None or tuple(found) != (DatasetStatus.READY.value, dataset.published_at):
         raise DatasetNotFound(f"{dataset.dataset_serial} was deleted while it was being read")
 
 
-_ORDER_TYPES = [column.type for column in _ORDER]
-_READ = (
-    FrameRow.channel_name,
-    FrameRow.file_name,
-    FrameRow.sha256,
-    FrameRow.object_sha256,
-    FrameRow.object_size,
-    FrameRow.codec,
-    FrameRow.position_name,
-    FrameRow.width,
-    FrameRow.height,
-    FrameRow.colors,
-    FrameRow.dtype,
-)
+_TYPES = [column.type for column in ORDER]
+
+
+_SHARED = select(
+    AcquisitionRow.id,
+    AcquisitionRow.im_width,
+    AcquisitionRow.im_height,
+    AcquisitionRow.im_colors,
+    AcquisitionRow.dtype,
+).where(AcquisitionRow.dataset_id == bindparam("dataset"))
 
 
 def _shared(connection: Connection, dataset_id: int) -> AnyRow | None:
     """Return what the frames of a dataset share, None for one of files."""
-    return connection.execute(
-        select(
-            AcquisitionRow.id,
-            AcquisitionRow.im_width,
-            AcquisitionRow.im_height,
-            AcquisitionRow.im_colors,
-            AcquisitionRow.dtype,
-        ).where(AcquisitionRow.dataset_id == dataset_id)
-    ).one_or_none()
+    return connection.execute(_SHARED, {"dataset": dataset_id}).one_or_none()
 
 
 def _of_dataset(connection: Connection, dataset_id: int) -> ColumnElement[bool]:
@@ -235,80 +222,25 @@ def _of_dataset(connection: Connection, dataset_id: int) -> ColumnElement[bool]:
     return false() if shared is None else FrameRow.frames_global_id == shared.id
 
 
-def _to_frame(
-    shared: Any,
-    c: int,
-    z: int,
-    t: int,
-    p: int,
-    metadata: Any,
-    channel_name: str | None,
-    file_name: str,
-    sha256: str | None,
-    object_sha256: str | None,
-    object_size: int | None,
-    codec: str | None,
-    position_name: str | None,
-    width: int | None,
-    height: int | None,
-    colors: int | None,
-    dtype: str | None,
-) -> StoredFrame:
-    """Return a frame from `_ORDER`, its metadata and `_READ`; what is NULL there is its dataset's."""
-    return StoredFrame(
-        coords=FrameCoords(c, z, t, p),
-        file_name=file_name,
-        sha256=sha256,
-        object_sha256=object_sha256,
-        object_size=object_size,
-        codec=codec,
-        width=shared.im_width if width is None else width,
-        height=shared.im_height if height is None else height,
-        colors=shared.im_colors if colors is None else colors,
-        dtype=shared.dtype if dtype is None else dtype,
-        channel_name=channel_name,
-        position_name=position_name,
-        metadata=as_object(metadata),
-    )
+def _file_columns(
+    files: Sequence[StoredFile], dataset_id: int, storage_dir: str
+) -> dict[str, Column]:
+    return {
+        "storage_dir": [storage_dir] * len(files),
+        "file_name": [file.name for file in files],
+        "sha256": [file.sha256 for file in files],
+        "metadata_json": [file.metadata for file in files],
+        "size": [file.size for file in files],
+        "dataset_id": [dataset_id] * len(files),
+    }
 
 
-def _frame_rows(frames: Iterable[StoredFrame], shared: AnyRow) -> Iterable[tuple[Any, ...]]:
-    """Yield values in the order of `_FRAME_COLUMNS`; what all frames share is left to their dataset."""
-    for frame in frames:
-        yield (
-            *frame.coords,
-            frame.channel_name,
-            frame.file_name,
-            frame.sha256,
-            frame.metadata,
-            frame.object_sha256,
-            frame.object_size,
-            frame.codec,
-            frame.position_name,
-            None if frame.width == shared.im_width else frame.width,
-            None if frame.height == shared.im_height else frame.height,
-            None if frame.colors == shared.im_colors else frame.colors,
-            None if frame.dtype == shared.dtype else frame.dtype,
-            shared.id,
-        )
-
-
-def _file_rows(
-    files: Iterable[StoredFile], dataset_id: int, storage_dir: str
-) -> Iterable[tuple[Any, ...]]:
-    for file in files:
-        yield (storage_dir, file.name, file.sha256, file.metadata, file.size, dataset_id)
-
-
-def _distinct(found: Iterable[tuple[Any, str | None, Any]], noun: str) -> dict[Any, Any]:
-    """Return the items by name; one that comes twice must come with the same hash."""
-    items: dict[Any, Any] = {}
+def _check_repeated(found: Iterable[tuple[Any, str | None]], noun: str) -> None:
+    """Let pass what comes twice only if it comes with the same hash."""
     hashes: dict[Any, str | None] = {}
-    for name, sha256, item in found:
+    for name, sha256 in found:
         if hashes.setdefault(name, sha256) != sha256:
             raise Conflict(f"{noun} {name} comes twice, with different content")
-        items[name] = item
-    return items
 
 
 def _missing(
@@ -333,9 +265,9 @@ def _known_frames(
     known: dict[FrameCoords, str | None] = {}
     for start in range(0, len(coords), _LOOKUP):
         rows = connection.execute(
-            select(*_ORDER, FrameRow.sha256).where(
+            select(*ORDER, FrameRow.sha256).where(
                 FrameRow.frames_global_id == acquisition_id,
-                tuple_(*_ORDER).in_([tuple(one) for one in coords[start : start + _LOOKUP]]),
+                tuple_(*ORDER).in_([tuple(one) for one in coords[start : start + _LOOKUP]]),
             )
         )
         known |= {FrameCoords(c, z, t, p): sha256 for c, z, t, p, sha256 in rows}

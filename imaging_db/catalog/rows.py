@@ -6,35 +6,40 @@ which says how a Python value is kept.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Dialect, Table, insert
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Connection, Dialect, Table, insert
+from sqlalchemy.exc import DBAPIError
 
+from imaging_db.catalog.columns import Column, copy_lines, plain
 from imaging_db.catalog.tables import Base
 
-_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _UNIQUE_VIOLATION = "23505"
+_COPY_BYTES = 1 << 16
 
 
-def insert_rows(
-    connection: Connection, table: type[Base], columns: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> bool:
-    """Insert rows of values in the order of ``columns``, all or none of them.
+def insert_rows(connection: Connection, table: type[Base], columns: Mapping[str, Column]) -> bool:
+    """Insert rows, given as columns of equal length by their names, all or none of them.
 
     Returns False, with nothing inserted and the transaction still good, where one of them breaks a
     unique constraint.
     """
+    target = _table(table)
+    if not all(columns.values()):
+        return True  # no rows
+    values = {
+        name: plain(target.c[name].type, column, connection.dialect)
+        for name, column in columns.items()
+        if any(value is not None for value in column)  # what is left out becomes NULL
+    }
+    insert_plain = _copy if connection.dialect.name == "postgresql" else _executemany
     try:
         with connection.begin_nested():
-            if connection.dialect.name == "postgresql":
-                _copy(connection, _table(table), columns, rows)
-            else:
-                _executemany(connection, _table(table), columns, rows)
+            insert_plain(connection, target, values)
     except DBAPIError as error:
         if _breaks_unique(error):
             return False
@@ -52,75 +57,53 @@ def _table(table: type[Base]) -> Table:
 def _breaks_unique(error: DBAPIError) -> bool:
     if getattr(error.orig, "pgcode", None) == _UNIQUE_VIOLATION:
         return True
-    return isinstance(error, IntegrityError) and "UNIQUE constraint" in str(error.orig)
+    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_UNIQUE
 
 
-def _executemany(
-    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
-    compiled = insert(table).compile(dialect=connection.dialect, column_keys=list(columns))
-    in_order = itemgetter(*map(list(columns).index, compiled.positiontup or ()))
-    values = [in_order(row) for row in _plain(connection, table, columns, rows)]
-    if values:
-        connection.exec_driver_sql(str(compiled), values)
+def _executemany(connection: Connection, table: Table, values: Mapping[str, Column]) -> None:
+    """Insert with one statement; the driver takes row by row, so that no list of them is made."""
+    statement, order = _insert(table, tuple(values), connection.dialect)
+    rows = zip(*(values[name] for name in order), strict=True)
+    with _cursor(connection, statement) as cursor:
+        cursor.executemany(statement, rows)
 
 
-def _copy(
-    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> None:
-    lines = io.StringIO()
-    for row in _plain(connection, table, columns, rows):
-        lines.write("\t".join(map(_copy_text, row)))
-        lines.write("\n")
-    lines.seek(0)
+@lru_cache(maxsize=64)
+def _insert(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+    """Return the INSERT of some columns, and the order in which it takes their values."""
+    compiled: Any = insert(table).compile(dialect=dialect, column_keys=list(names))
+    return str(compiled), tuple(compiled.positiontup or ())
+
+
+def _copy(connection: Connection, table: Table, values: Mapping[str, Column]) -> None:
+    statement = f"COPY {table.name} ({', '.join(values)}) FROM STDIN"
+    with _cursor(connection, statement) as cursor:
+        cursor.copy_expert(statement, _Pieces(copy_lines(values)), _COPY_BYTES)
+
+
+class _Pieces:
+    """Text that is made while the server works on what it has; psycopg2 reads it like a file."""
+
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self._pieces = pieces
+
+    def read(self, size: int = -1) -> str:
+        """Return the next piece, whatever its size, and nothing at the end."""
+        return next(self._pieces, "")
+
+
+@contextmanager
+def _cursor(connection: Connection, statement: str) -> Iterator[Any]:
+    """Give a cursor of the driver; what it raises becomes what SQLAlchemy would raise for it."""
     driver: Any = connection.connection.driver_connection
-    statement = f"COPY {table.name} ({', '.join(columns)}) FROM STDIN"
+    failure: type[Exception] = connection.dialect.loaded_dbapi.Error
     try:
-        with driver.cursor() as cursor:
-            cursor.copy_expert(statement, lines)
-    except _driver_error(connection) as error:
-        if driver.closed:
+        with closing(driver.cursor()) as cursor:
+            yield cursor
+    except failure as error:
+        gone = bool(getattr(driver, "closed", False))
+        if gone:
             connection.invalidate(error)
         raise DBAPIError(
-            statement,
-            None,
-            error,
-            hide_parameters=True,
-            connection_invalidated=bool(driver.closed),
+            statement, None, error, hide_parameters=True, connection_invalidated=gone
         ) from error
-
-
-def _copy_text(value: Any) -> str:
-    if value is None:
-        return r"\N"
-    return value.translate(_ESCAPES) if isinstance(value, str) else str(value)
-
-
-def _driver_error(connection: Connection) -> type[Exception]:
-    found: type[Exception] = connection.dialect.loaded_dbapi.Error
-    return found
-
-
-def _plain(
-    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]
-) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows as the driver takes them; made column by column, which is several times as fast."""
-    values = zip(*rows, strict=True)
-    kinds = [table.c[name].type for name in columns]
-    return zip(
-        *(
-            _column(kind, connection.dialect, part)
-            for kind, part in zip(kinds, values, strict=False)
-        ),
-        strict=True,
-    )
-
-
-def _column(kind: TypeEngine[Any], dialect: Dialect, values: Sequence[Any]) -> Sequence[Any]:
-    process = kind.dialect_impl(dialect).bind_processor(dialect)
-    if process is None:
-        return values
-    if isinstance(kind, JSON):
-        return list(map(process, values))
-    known = {value: process(value) for value in set(values)}  # most columns repeat few values
-    return list(map(known.__getitem__, values))

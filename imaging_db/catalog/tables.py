@@ -99,7 +99,8 @@ class AcquisitionRow(Base):
     """What the microscope did: one row for a dataset of frames.
 
     ``bit_depth`` is imagingDB's word for ``dtype``. Sizes are NULL where frames differ in them, physical
-    sizes where the source does not tell.
+    sizes where the source does not tell. ``codec`` is the one that was asked for, NULL in rows that are
+    older than the choice; what each frame has is in its own row.
     """
 
     __tablename__ = "frames_global"
@@ -127,12 +128,14 @@ class AcquisitionRow(Base):
     nbr_expected: Mapped[int | None]
     channel_names: Mapped[list[Any]]
     position_names: Mapped[list[Any]]
+    codec: Mapped[str | None]
 
 
 class FrameRow(Base):
     """One frame. ``sha256`` is of the pixels, ``object_sha256`` of the stored bytes.
 
-    ``width``, ``height``, ``colors`` and ``dtype`` are NULL where they are the acquisition's.
+    ``width``, ``height``, ``colors`` and ``dtype`` are NULL where they are the acquisition's. The last five
+    columns are its quality, all NULL where nothing was measured; see `imaging_db.model.FrameQuality`.
     """
 
     __tablename__ = "frames"
@@ -142,6 +145,9 @@ class FrameRow(Base):
         CheckConstraint(
             "channel_idx >= 0 AND slice_idx >= 0 AND time_idx >= 0 AND pos_idx >= 0", name="coords"
         ),
+        CheckConstraint("intensity_min <= intensity_max", name="intensity"),
+        CheckConstraint("saturated_share >= 0 AND saturated_share <= 1", name="saturated_share"),
+        CheckConstraint("focus >= 0", name="focus"),
         UniqueConstraint(
             "frames_global_id",
             "pos_idx",
@@ -181,6 +187,11 @@ class FrameRow(Base):
     height: Mapped[int | None]
     colors: Mapped[int | None]
     dtype: Mapped[str | None]
+    intensity_min: Mapped[float | None]
+    intensity_max: Mapped[float | None]
+    intensity_mean: Mapped[float | None]
+    saturated_share: Mapped[float | None]
+    focus: Mapped[float | None]
 
 
 class FileRow(Base):

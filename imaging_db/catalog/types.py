@@ -7,7 +7,9 @@ and a later ``WHERE channel_idx = 2`` would find nothing, without any error.
 from __future__ import annotations
 
 import json
+import math
 import operator
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +27,7 @@ JSON_VARIANT = JSON().with_variant(JSONB(), "postgresql")
 BIG_KEY = BigInteger().with_variant(Integer(), "sqlite")
 """A primary key of 64 bits; SQLite numbers rows by itself only where the type is INTEGER."""
 
+_CUT = "-- cut here: 7c1d9e --"
 _write = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
@@ -56,14 +59,17 @@ class BigWhole(TypeDecorator[int]):
 
 
 class Real(TypeDecorator[float]):
-    """A floating-point number, also when it comes from NumPy."""
+    """A floating-point number, also when it comes from NumPy. SQLite knows no NaN, so neither has one."""
 
     impl = Float
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> float | None:
-        """Return a plain float."""
-        return None if value is None else float(value)
+        """Return a plain float, None for NaN."""
+        if value is None:
+            return None
+        number = float(value)
+        return None if math.isnan(number) else number
 
 
 class CleanText(TypeDecorator[str]):
@@ -111,6 +117,24 @@ def dump_json(value: Any) -> str:
     if "\\u0000" in text or not _encodable(text):
         return _write(clean_json(value))
     return text
+
+
+def dump_json_each(objects: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the JSON text of each object, as `dump_json` writes it, with one call of the encoder.
+
+    A string between the objects tells where the text is to be cut. Where metadata holds that string too,
+    the pieces are too many, and every object is written by itself.
+    """
+    spaced: list[Any] = [_CUT] * (2 * len(objects) - 1)
+    spaced[::2] = objects
+    try:
+        text = _write(spaced)
+    except (TypeError, ValueError, RecursionError):
+        return list(map(dump_json, objects))
+    pieces = text[1:-1].split(f', "{_CUT}", ')
+    if len(pieces) != len(objects) or "\\u0000" in text or not _encodable(text):
+        return list(map(dump_json, objects))
+    return pieces
 
 
 def _encodable(text: str) -> bool:

@@ -58,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="write the frames or files themselves",
     )
+    parser.add_argument(
+        "--convert",
+        choices=("png",),
+        help="write frames that are stored otherwise as PNG, where it holds them without loss; without "
+        "this option every frame comes as it is stored",
+    )
     add_workers(parser)
     add_json(parser)
     add_debug(parser)
@@ -78,9 +84,12 @@ def run(args: argparse.Namespace) -> int:
             selection=selection,
             metadata=args.metadata,
             objects=args.download,
+            convert=args.convert,
             workers=args.nbr_workers,
             progress=output.progress(),
         )
+    for text in () if args.json else report.notes:
+        output.note(f"{report.serial}: {text}")
     if args.json:
         output.result_json(report)
     else:

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from imaging_db.transfer import VerifyReport
 
 
+_UPLOAD_KEYS = (
+    "upload_type",
+    "frames_format",
+    "frames_codec",
+    "microscope",
+    "filename_parser",
+    "meta_schema",
+)
 COMMANDS = ["imaging-db", "data_uploader", "data_downloader", "query_data"]
 
 
@@ -78,7 +86,7 @@ def show_dataset(args: argparse.Namespace) -> int:
         frames = view.dataset.upload_type is UploadType.FRAMES
         objects = (list(view.frames()) if frames else view.files) if args.frames else None
         if args.json:
-            record = output.plain(view.dataset)
+            record = output.plain(view.dataset) | {"codec": view.codec}
             record["acquisition"] = output.plain(view.acquisition) if frames else None
             if objects is not None:
                 record["objects"] = output.plain(objects)
@@ -113,6 +121,7 @@ def _acquisition_facts(view: DatasetView) -> dict[str, object]:
     return {
         "format": found.format,
         "frame": f"{size} {found.dtype or ''}, {output.count(found.colors or 1, 'sample')} a pixel",
+        "codec": view.codec,
         "channels": _numbered(view.channels),
         "slices": found.nbr_slices,
         "timepoints": found.nbr_timepoints,
@@ -203,7 +212,7 @@ def show_config(args: argparse.Namespace) -> int:
         ),
         "endpoint_url": (settings.store.endpoint_url, settings.origins.get("store", "")),
     }
-    for key in ("upload_type", "frames_format", "microscope", "filename_parser", "meta_schema"):
+    for key in _UPLOAD_KEYS:
         values[key] = (output.plain(getattr(upload, key)), settings.origins.get("upload", ""))
     if args.json:
         output.result_json({key: {"value": v, "origin": o} for key, (v, o) in values.items()})

@@ -104,4 +104,5 @@ def open_db(args: argparse.Namespace) -> ImagingDB:
         config=getattr(args, "config", None),
         storage=getattr(args, "storage", None),
         storage_access=getattr(args, "storage_access", None),
+        codec=getattr(args, "codec", None),
     )

@@ -134,5 +134,6 @@ def progress(*, quiet: bool = False) -> Progress:
 
         return Silent()
     from imaging_db.cli.progress_bar import ProgressBar
+    from imaging_db.transfer import Paced
 
-    return ProgressBar()
+    return Paced(ProgressBar())

@@ -10,6 +10,7 @@ from imaging_db.cli import output
 from imaging_db.cli.data_uploader import exit_code
 from imaging_db.transfer import Outcome, UploadPlan, UploadReport
 from imaging_db.transfer.batch import Planned
+from imaging_db.transfer.compare import kept_otherwise
 
 
 def show_plan(db: ImagingDB, args: argparse.Namespace) -> int:
@@ -57,10 +58,11 @@ def _record(db: ImagingDB, item: Planned, *, overwrite: bool) -> dict[str, Any]:
         "format": item.reader or "file",
         "nbr_objects": draft.nbr_objects,
         "raw_bytes": item.raw_bytes,
+        "codec": draft.codec,
         "store": f"{draft.storage}:{draft.storage_access}",
         "storage_dir": draft.storage_dir,
         "acquisition": acquisition,
-        "notes": list(item.notes),
+        "notes": [*item.notes, *(kept_otherwise(found, item) if found else ())],
     }
 
 
@@ -72,7 +74,8 @@ def _print(record: dict[str, Any]) -> None:
     output.result(f"  to    {record['store']} {record['storage_dir']}/")
     noun = "frame" if record["acquisition"] else "file"
     amount = output.count(record["nbr_objects"], noun)
-    output.result(f"  {amount}, {output.size(record['raw_bytes'])}")
+    kept = f", kept as {record['codec']}" if record["codec"] else ""
+    output.result(f"  {amount}, {output.size(record['raw_bytes'])}{kept}")
     found = record["acquisition"]
     if found:
         output.result(

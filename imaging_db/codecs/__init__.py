@@ -1,11 +1,25 @@
 """Frame codecs: a 2-D array to stored bytes and back, exactly."""
 
 from imaging_db.codecs.frames import (
+    DEFAULT_CODEC,
     EncodedFrame,
+    check_codec,
     codec_for,
+    codec_of,
     decode_frame,
     encode_frame,
+    holds,
     suffix_of,
 )
 
-__all__ = ["EncodedFrame", "codec_for", "decode_frame", "encode_frame", "suffix_of"]
+__all__ = [
+    "DEFAULT_CODEC",
+    "EncodedFrame",
+    "check_codec",
+    "codec_for",
+    "codec_of",
+    "decode_frame",
+    "encode_frame",
+    "holds",
+    "suffix_of",
+]

@@ -3,6 +3,7 @@ from typing import Any
 import numpy.typing as npt
 
 def encode_png(pixels: npt.NDArray[Any], /) -> bytes: ...
+def repeats(pixels: npt.NDArray[Any], /) -> bool: ...
 def unfilter(
     rows: bytes | bytearray | memoryview,
     out: npt.NDArray[Any],

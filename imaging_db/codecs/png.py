@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from imaging_db.codecs import deflate, kernel, png_native, png_numpy
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 SUFFIX = ".png"
-# Fast settings for camera noise: rows as differences to the row above, run lengths, one deflate pass.
-_LEVEL, _RLE, _UP = 1, 3, 32
-
 
 _LONGEST_SIDE = 1_000_000  # more is refused by libpng, whoever reads it
 
@@ -23,19 +22,23 @@ def holds(dtype: str, shape: tuple[int, ...]) -> bool:
 
 
 def encode(pixels: npt.NDArray[Any]) -> bytes:
-    """Return a PNG of an array ``(Y, X)`` or ``(Y, X, S)``, bool, uint8 or uint16; bool as 0 and 1."""
-    import imagecodecs
-    import numpy as np
+    """Return a PNG of an array ``(Y, X)`` or ``(Y, X, S)``, bool, uint8 or uint16; bool as 0 and 1.
 
-    samples = pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels
-    return bytes(
-        imagecodecs.png_encode(np.ascontiguousarray(samples), _LEVEL, strategy=_RLE, filter=_UP)
-    )
+    Any strides and byte order; the same pixels give the same bytes on the same installation.
+    """
+    if kernel.native is not None:
+        data = png_native.encode(kernel.native, pixels)
+        if data is not None:
+            return data
+    return png_numpy.encode(pixels, deflate=deflate.installed())
 
 
 def decode(data: bytes) -> npt.NDArray[Any]:
-    """Return the pixels of a PNG: ``(Y, X)`` or ``(Y, X, S)``, uint8 or uint16, native byte order."""
-    import imagecodecs
+    """Return the pixels of a PNG: ``(Y, X)`` or ``(Y, X, S)``, uint8 or uint16, native byte order.
 
-    pixels: npt.NDArray[Any] = imagecodecs.png_decode(data)
-    return pixels
+    Raises
+    ------
+    ValueError
+        The data are no PNG, or were cut off or altered.
+    """
+    return png_numpy.decode(data, deflate=deflate.installed(), native=kernel.native)

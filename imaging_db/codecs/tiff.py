@@ -1,4 +1,4 @@
-"""TIFF with deflate and predictor: for what PNG cannot hold, kept exactly."""
+"""TIFF with deflate and predictor: every type, kept exactly."""
 
 from __future__ import annotations
 
@@ -23,18 +23,23 @@ def holds(dtype: str, shape: tuple[int, ...]) -> bool:
 
 
 def encode(pixels: npt.NDArray[Any]) -> bytes:
-    """Return a one-page TIFF of an array ``(Y, X)`` or ``(Y, X, S)``; the same bytes at every call."""
+    """Return a one-page TIFF of an array ``(Y, X)`` or ``(Y, X, S)``; the same bytes at every call.
+
+    One sample a pixel, ``(Y, X, 1)``, comes back as ``(Y, X)``.
+    """
     import numpy as np
     import tifffile
 
     samples = pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels
+    if samples.ndim == 3 and samples.shape[2] == 1:
+        samples = samples[:, :, 0]
     target = io.BytesIO()
     tifffile.imwrite(
         target,
         samples,
         byteorder="<",
         photometric="minisblack",
-        planarconfig="contig" if pixels.ndim == 3 else None,
+        planarconfig="contig" if samples.ndim == 3 else None,
         compression="zlib",
         compressionargs={"level": 1},
         predictor=_PREDICTORS.get(samples.dtype.kind),

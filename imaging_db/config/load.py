@@ -8,10 +8,11 @@ from typing import Any
 
 from imaging_db.config.discovery import Found, data_home, find_config, find_login
 from imaging_db.config.json_file import read_json_object
-from imaging_db.config.keys import Keys
+from imaging_db.config.keys import Keys, did_you_mean
 from imaging_db.config.paths import expanded
 from imaging_db.config.problems import Problems
 from imaging_db.config.settings import (
+    CODECS,
     STORAGES,
     DatabaseSettings,
     Settings,
@@ -25,6 +26,7 @@ LOGIN_KEYS = ("drivername", "username", "password", "host", "port", "dbname")
 CONFIG_KEYS = (
     "upload_type",
     "frames_format",
+    "frames_codec",
     "microscope",
     "filename_parser",
     "meta_schema",
@@ -45,10 +47,11 @@ def load_settings(
     *,
     storage: str | None = None,
     storage_access: str | None = None,
+    codec: str | None = None,
 ) -> Settings:
     """Return the settings that flags, environment and files add up to; defaults where none speaks.
 
-    ``storage`` and ``storage_access`` are command-line flags and win over the config.
+    ``storage``, ``storage_access`` and ``codec`` are command-line flags and win over the config.
 
     Raises
     ------
@@ -66,7 +69,7 @@ def load_settings(
     if config_file is not None:
         values = problems.collect(lambda: _config_values(config_file))
         if values is not None:
-            upload = problems.collect(lambda: _upload(values, config_file, origins))
+            upload = problems.collect(lambda: _upload(values, config_file, codec, origins))
             store = problems.collect(
                 lambda: _store(values, config_file, _default_store(database), flags, origins)
             )
@@ -121,7 +124,9 @@ def _sqlite_path(dbname: str, folder: Path) -> str:
     return dbname if dbname == ":memory:" else str((folder / expanded(dbname)).absolute())
 
 
-def _upload(values: Mapping[str, Any], found: Found, origins: dict[str, str]) -> UploadSettings:
+def _upload(
+    values: Mapping[str, Any], found: Found, codec: str | None, origins: dict[str, str]
+) -> UploadSettings:
     keys = Keys(values, found.path, CONFIG_KEYS)
     origins["upload"] = f"{found.path} ({found.origin})" if found.path else found.origin
     if keys.has("meta_schema") and keys.has("schema_filename"):
@@ -131,6 +136,7 @@ def _upload(values: Mapping[str, Any], found: Found, origins: dict[str, str]) ->
     settings = UploadSettings(
         upload_type=UploadType(upload_type or "frames"),
         frames_format=keys.text("frames_format"),
+        frames_codec=_codec(keys, codec, origins),
         microscope=keys.text("microscope"),
         filename_parser=keys.text("filename_parser"),
         meta_schema=_beside(schema, found) if schema else None,
@@ -141,6 +147,20 @@ def _upload(values: Mapping[str, Any], found: Found, origins: dict[str, str]) ->
         keys.problem("meta_schema", f"{settings.meta_schema} is not a file")
     _stop_on(keys)
     return settings
+
+
+def _codec(keys: Keys, flag: str | None, origins: dict[str, str]) -> str:
+    """Return the codec of the command line, else of the config; a wrong one in the config is told anyway."""
+    named = keys.choice("frames_codec", CODECS)
+    if flag is None:
+        return named or CODECS[0]
+    if flag not in CODECS:
+        known = f"{', '.join(CODECS)}{did_you_mean(flag, CODECS)}"
+        keys.problems.append(f"--codec: {flag!r} is none of {known}")
+    if keys.raw("upload_type") == UploadType.FILE.value:
+        keys.problems.append("--codec: means nothing here, upload_type is file in the config")
+    origins["frames_codec"] = "command line"
+    return flag
 
 
 def _store(

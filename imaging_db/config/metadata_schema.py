@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging_db.config.json_file import read_json_object
+from imaging_db.config.schema_check import compile_schema
 from imaging_db.errors import ConfigError
 from imaging_db.model import JSONObject
 
@@ -28,6 +29,15 @@ class MetadataSchema:
                 f"{path}: not a JSON Schema, at {where}: {error.message[:200]}"
             ) from error
         self._validator: Any = kind(schema)
+        dialects = (
+            validators.Draft4Validator,
+            validators.Draft6Validator,
+            validators.Draft7Validator,
+            validators.Draft201909Validator,
+            validators.Draft202012Validator,
+        )
+        plain = {key: value for key, value in schema.items() if key != "$schema"}
+        self._surely_fits = compile_schema(plain) if kind in dialects else None
 
     def problem(self, metadata: JSONObject) -> tuple[str, str] | None:
         """Return (field, cause) of the first thing that is wrong with ``metadata``, None if nothing is.
@@ -37,6 +47,8 @@ class MetadataSchema:
         ConfigError
             The schema refers to another that cannot be found; none is fetched from anywhere.
         """
+        if self._surely_fits is not None and self._surely_fits(metadata):
+            return None
         from jsonschema import exceptions
         from referencing.exceptions import Unresolvable
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from imaging_db.model import UploadType
 
 STORAGES = ("local", "s3")
+CODECS = ("png", "jxl", "tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class UploadSettings:
-    """How sources are read, as the config says."""
+    """How sources are read and frames are kept, as the config says; ``frames_codec`` is one of `CODECS`."""
 
     upload_type: UploadType = UploadType.FRAMES
     frames_format: str | None = None

@@ -74,16 +74,25 @@ class Reader(Protocol):
         May be called again, and while another iteration runs.
         """
 
-    def read(self, frame: SourceFrame) -> npt.NDArray[Any]:
+    def read(self, frame: SourceFrame, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """Return the pixels of one frame: C-contiguous, native byte order, ``frame.shape`` and dtype.
 
         Stored values as they are: no palette, no MINISWHITE inversion, no scaling. May be called from
-        many threads at once. The array is the caller's.
+        many threads at once.
+
+        Without ``out`` the array is new and the caller's. With ``out`` (C-contiguous, writable, native,
+        of exactly the frame's shape and dtype) the pixels are put there and ``out`` itself comes back:
+        nothing of the frame's size need be allocated. The reader keeps no reference to it, so the caller
+        may use it for the next frame once it is done with this one, and must not let two threads read
+        into one array at a time; `FrameBuffer` holds such memory for one thread. After an error the
+        content of ``out`` is undefined.
 
         Raises
         ------
         CorruptSource
             The page cannot be decoded, or not to the promised shape and dtype.
+        ValueError
+            ``out`` is not such an array.
         """
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imaging_db.model import FrameCoords
+from imaging_db.readers.json_text import parse_json
 from imaging_db.readers.tiff_directory import MICRO_MANAGER, text_of
 from imaging_db.readers.tiff_source import TiffSource
 
@@ -30,18 +31,31 @@ _WHOLE = re.compile(r"[0-9]{1,10}")
 
 @dataclass(frozen=True, slots=True)
 class PageTag:
-    """The JSON of one page: parsed, or as it is where it cannot be parsed."""
+    """The JSON of one page: parsed, or as it is where it cannot be parsed.
+
+    ``is_clean`` says that ``values`` are known to be such as every database keeps.
+    """
 
     values: dict[str, Any]
     raw: str | None
+    is_clean: bool = False
 
     def indices(self) -> tuple[int | None, int | None, int | None, int | None]:
         """Return channel, slice, timepoint and position as far as the page names them."""
+        get = self.values.get
+        c, z, t, p = get("ChannelIndex"), get("SliceIndex"), get("FrameIndex"), get("PositionIndex")
+        if isinstance(c, int) and isinstance(z, int) and isinstance(t, int) and isinstance(p, int):
+            plain = bool not in (type(c), type(z), type(t), type(p))
+            if plain and 0 <= min(c, z, t, p) <= max(c, z, t, p) <= _LARGEST_INDEX:
+                return c, z, t, p
         c, z, t, p = (_first_index(self.values, names) for names in _KEYS)
         return c, z, t, p
 
     def text(self, *names: str) -> str | None:
         """Return the first of these fields that holds text."""
+        first = self.values.get(names[0])
+        if type(first) is str and first:
+            return first
         values = (_plain(self.values.get(name)) for name in names)
         return next((v for v in values if isinstance(v, str) and v), None)
 
@@ -80,7 +94,13 @@ class MicroManagerFile:
             return {}
         rows = struct.iter_unpack(f"{order}4iI", self._source.read_bytes(offset + 8, count * 20))
         # -1 is an axis that the acquisition did not have; unused entries are all 0
-        return {row[4]: FrameCoords(*(max(0, n) for n in row[:4])) for row in rows if row[4]}
+        return {
+            row[4]: FrameCoords(*row[:4])
+            if min(row) >= 0
+            else FrameCoords(*(max(0, n) for n in row[:4]))
+            for row in rows
+            if row[4]
+        }
 
     def _read_summary(self, size: int) -> dict[str, Any]:
         if size > self._source.limits.max_metadata_bytes:
@@ -99,10 +119,23 @@ def is_ndtiff(source: TiffSource) -> bool:
 
 def page_tag(source: TiffSource, index: int) -> PageTag | None:
     """Return the JSON of a page, None where it has no such tag."""
+    raw = source.micro_manager_text(index)
+    if raw is not None:
+        return _parse_bytes(raw)
     value = source.tag(index, MICRO_MANAGER)
     if isinstance(value, bytes):
         value = text_of(value)
     return None if value is None else parse_page_tag(str(value))
+
+
+def _parse_bytes(raw: bytes) -> PageTag:
+    try:
+        values, is_clean = parse_json(raw.rstrip(b"\x00"))
+    except (ValueError, RecursionError):  # not UTF-8, or with what `parse_page_tag` overlooks
+        return parse_page_tag(text_of(raw))
+    return (
+        PageTag(values, None, is_clean) if isinstance(values, dict) else PageTag({}, text_of(raw))
+    )
 
 
 def parse_page_tag(text: str) -> PageTag:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from sys import intern
+from typing import NamedTuple
 
 from imaging_db.errors import CorruptSource
 from imaging_db.model import FrameCoords
 from imaging_db.readers.micro_manager import MicroManagerFile, PageTag
 from imaging_db.readers.ome_image import OmeImage
 from imaging_db.readers.tiff_source import TiffSource
+
+
+class PagePlace(NamedTuple):
+    """Where a page lies, and what its own tag calls channel and position."""
+
+    coords: FrameCoords
+    channel_name: str | None
+    position_name: str | None
 
 
 class PagePlaces:
@@ -35,8 +45,8 @@ class PagePlaces:
         self._settled = 0
         self.notes: list[str] = []
 
-    def places(self) -> list[tuple[FrameCoords, PageTag | None]]:
-        """Return coordinates and tag of every page.
+    def places(self) -> list[PagePlace]:
+        """Return where every page lies.
 
         Raises
         ------
@@ -47,13 +57,19 @@ class PagePlaces:
         if len(self._mark.index_map) > count:
             cause = f"its index lists {len(self._mark.index_map)} images, it has {count} pages"
             raise CorruptSource(self._file.path, cause)
-        decided = [self._place(page) for page in range(count)]
-        disputed = [page for page, (_, _, agreed) in enumerate(decided) if not agreed]
+        places: list[PagePlace] = []
+        disputed: list[int] = []
+        for page in range(count):
+            tag = self._mark.page(page)
+            coords, agreed = self._place(page, tag)
+            if not agreed:
+                disputed.append(page)
+            places.append(PagePlace(coords, _name(tag, "Channel"), _name(tag, "PositionName")))
         if disputed and (count < 2 or 2 * len(disputed) <= count):
             cause = "its tag and the file's index of pages tell different coordinates"
             raise CorruptSource(self._file.path, cause, page=disputed[0])
         self._take_notes(believed=not disputed)
-        return [(coords, tag) for coords, tag, _ in decided]
+        return places
 
     def _take_notes(self, *, believed: bool) -> None:
         name = self._file.path.name
@@ -67,31 +83,34 @@ class PagePlaces:
         if self._settled:
             self.notes.append(f"{name}: the OME-XML settled where {self._settled} pages lie")
 
-    def _place(self, page: int) -> tuple[FrameCoords, PageTag | None, bool]:
-        tag = self._mark.page(page)
+    def _place(self, page: int, tag: PageTag | None) -> tuple[FrameCoords, bool]:
+        """Return where a page lies, and whether that is settled."""
         mapped = self._mark.index_map.get(self._file.offset(page))
         said = self._said(tag, mapped, page)
         if said is None:
-            return self._stand_in(page, mapped, tag), tag, True
+            return self._stand_in(page, mapped, tag), True
         if said == mapped:
-            return said, tag, True
+            return mapped, True
         planes = self._planes(page)
         if mapped is None:
-            return said, tag, not planes or _is_among(said, planes)
+            return said, not planes or _is_among(said, planes)
         if _is_among(said, planes) == _is_among(mapped, planes):
-            return said, tag, False
+            return said, False
         self._settled += 1
-        return (said if _is_among(said, planes) else mapped), tag, True
+        return (said if _is_among(said, planes) else mapped), True
 
     def _said(
         self, tag: PageTag | None, mapped: FrameCoords | None, page: int
     ) -> FrameCoords | None:
         """Return what the tag says; an index it leaves out is the other witnesses', or 0."""
         indices = tag.indices() if tag else (None,) * 4
+        c, z, t, p = indices
+        if c is not None and z is not None and t is not None and p is not None:
+            return FrameCoords(c, z, t, p)
         if all(index is None for index in indices):
             return None
         other = mapped or FrameCoords(0, 0, 0, 0)
-        if None in indices and mapped is None:
+        if mapped is None:
             planes = self._planes(page)
             other = min(planes) if len(planes) == 1 else other
         return FrameCoords(*(o if i is None else i for i, o in zip(indices, other, strict=True)))
@@ -121,6 +140,12 @@ class PagePlaces:
                     places = self._by_page.setdefault(data.ifd or 0, set())
                     places.add(FrameCoords(*data.first, index))
         return self._by_page.get(page, set())
+
+
+def _name(tag: PageTag | None, field: str) -> str | None:
+    """Return a name that a page tells; equal names are one object, for there are few in many pages."""
+    name = None if tag is None else tag.text(field)
+    return None if name is None else intern(name)
 
 
 def _is_among(coords: FrameCoords, planes: Iterable[FrameCoords]) -> bool:

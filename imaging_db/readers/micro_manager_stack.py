@@ -70,6 +70,8 @@ class _PageMetadata:
         tag = mm.page_tag(self.files[page.file], page.page)
         if tag is None:
             return {}
+        if tag.is_clean:
+            return {"MicroManagerMetadata": tag.values}
         try:
             return clean_object(
                 {"MicroManagerMetadata": tag.raw if tag.raw is not None else tag.values}
@@ -145,18 +147,10 @@ class _Stack:
         for number, (file, mark) in enumerate(zip(self._files, self._marks, strict=True)):
             _check_uniform(file, self._files[0])
             tags = PagePlaces(file, mark, self._images)
-            for page, (coords, tag) in enumerate(tags.places()):
-                channel = tag and tag.text("Channel")
-                position = tag and tag.text("PositionName")
-                pages.append(
-                    FramePage(
-                        coords,
-                        number,
-                        page,
-                        channel or _at(names, coords.channel) or self._ome_channel(coords),
-                        position or _at(labels, coords.position) or self._ome_position(coords),
-                    )
-                )
+            for page, (coords, channel, position) in enumerate(tags.places()):
+                channel = channel or _at(names, coords.channel) or self._ome_channel(coords)
+                position = position or _at(labels, coords.position) or self._ome_position(coords)
+                pages.append(FramePage(coords, number, page, channel, position))
             self._notes |= dict.fromkeys(tags.notes)
         return self._with_one_name_each(pages)
 
@@ -165,13 +159,17 @@ class _Stack:
         channels = _usual_names((page.coords.channel, page.channel_name) for page in pages)
         positions = _usual_names((page.coords.position, page.position_name) for page in pages)
         named = [
-            page._replace(
+            page
+            if page.channel_name == channels[page.coords.channel]
+            and page.position_name == positions[page.coords.position]
+            else page._replace(
                 channel_name=channels[page.coords.channel],
                 position_name=positions[page.coords.position],
             )
             for page in pages
         ]
-        changed = sum(_renamed(*pair) for pair in zip(pages, named, strict=True))
+        pairs = zip(pages, named, strict=True)
+        changed = sum(_renamed(old, new) for old, new in pairs if old is not new)
         if changed:
             self._notes[f"{changed} pages name their channel or position unlike the others"] = None
         return named
@@ -236,7 +234,8 @@ def _check_uniform(file: TiffSource, first: TiffSource) -> None:
     that, one that does not has a damaged offset.
     """
     wanted = first.layout(0)
-    for page in range(len(file)):
+    alike = [(wanted.shape, wanted.dtype) == (other.shape, other.dtype) for other in file.layouts()]
+    for page in () if all(alike) else range(len(file)):
         layout = file.layout(page)
         if (layout.shape, layout.dtype) != (wanted.shape, wanted.dtype):
             cause = (
@@ -249,7 +248,7 @@ def _check_uniform(file: TiffSource, first: TiffSource) -> None:
     astray = [
         page
         for page, offset in enumerate(pixels)
-        if shared[offset] == 1 and not starts[page] < offset < starts[page + 1]
+        if not starts[page] < offset < starts[page + 1] and shared[offset] == 1
     ]
     if astray and 2 * len(astray) < len(file):
         cause = "its pixels do not lie where Micro-Manager puts them: an offset is damaged"
@@ -258,12 +257,12 @@ def _check_uniform(file: TiffSource, first: TiffSource) -> None:
 
 def _usual_names(named: Iterable[tuple[int, str | None]]) -> dict[int, str | None]:
     """Return the most frequent name of each index, the first of those that are equally frequent."""
-    counts: dict[int, Counter[str]] = {}
-    for index, name in named:
-        counts.setdefault(index, Counter()).update([name] if name else [])
-    return {
-        i: next((name for name, _ in names.most_common(1)), None) for i, names in counts.items()
-    }
+    usual: dict[int, tuple[int, str | None]] = {}
+    for (index, name), count in Counter(named).items():
+        most, _ = usual.setdefault(index, (0, None))
+        if name and count > most:
+            usual[index] = count, name
+    return {index: name for index, (_, name) in usual.items()}
 
 
 def _renamed(before: FramePage, after: FramePage) -> bool:

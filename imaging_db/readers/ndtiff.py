@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias, cast
 
 from imaging_db.errors import CorruptSource, ReaderError, UnsupportedFormat
 from imaging_db.model import Acquisition, JSONObject, JSONValue, clean_object
 from imaging_db.readers.base import Match, Reader, ReaderOptions, ReaderSpec
+from imaging_db.readers.json_text import parse_json
 from imaging_db.readers.micro_manager_text import parse_size, planned_counts
 from imaging_db.readers.ndtiff_axes import place_axes
 from imaging_db.readers.ndtiff_index import Axes
@@ -30,6 +32,8 @@ from imaging_db.readers.position_choice import chosen_positions
 from imaging_db.readers.tiff_directory import MICRO_MANAGER
 from imaging_db.readers.tiff_reader import FramePage, TiffPagesReader, empty_acquisition
 from imaging_db.readers.tiff_source import TiffSource
+
+PackedAxes: TypeAlias = "Mapping[int, Mapping[int, tuple[tuple[str, ...], tuple[int | str, ...]]]]"
 
 
 def open_ndtiff(path: Path, options: ReaderOptions) -> Reader:
@@ -47,7 +51,7 @@ def open_ndtiff(path: Path, options: ReaderOptions) -> Reader:
         places = _placed(found, path)
         images = _selected(found, places, path, options.positions)
         pages = [page for page, _ in images]
-        axes = {(page.file, page.page): image.axes for page, image in images}
+        axes = _packed((page.file, page.page, image.axes) for page, image in images)
         return TiffPagesReader(
             found.sources,
             pages,
@@ -127,18 +131,37 @@ def _selected(
     return [item for item in images if item[0].coords.position in chosen]
 
 
-def _metadata(
-    sources: Sequence[TiffSource], axes: Mapping[tuple[int, int], Axes], page: FramePage
-) -> JSONObject:
+def _packed(images: Iterable[tuple[int, int, Axes]]) -> PackedAxes:
+    """Return the axes of every page by file and page; their names are one object for all."""
+    packed: dict[int, dict[int, tuple[tuple[str, ...], tuple[int | str, ...]]]] = {}
+    known: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for file, page, axes in images:
+        names = tuple(axes)
+        packed.setdefault(file, {})[page] = known.setdefault(names, names), tuple(axes.values())
+    return packed
+
+
+def _metadata(sources: Sequence[TiffSource], axes: PackedAxes, page: FramePage) -> JSONObject:
     """Return the page's metadata under imagingDB's key; text that is not JSON stays text."""
-    text = sources[page.file].tag(page.page, MICRO_MANAGER)
+    said = _said(sources[page.file], page.page)
+    metadata: JSONObject = {} if said is None else {"MicroManagerMetadata": said}
+    if not isinstance(said, dict) or "Axes" not in said:
+        names, values = axes[page.file][page.page]
+        metadata["Axes"] = dict(zip(names, values, strict=True))
+    return metadata
+
+
+def _said(source: TiffSource, page: int) -> JSONValue:
+    raw = source.micro_manager_text(page)
+    with suppress(ValueError, RecursionError):
+        parsed = parse_json((raw or b"").rstrip(b"\x00"))
+        if parsed.is_clean and isinstance(parsed.value, dict):
+            return cast(JSONObject, parsed.value)
+    text = source.tag(page, MICRO_MANAGER)
     said: JSONValue = text if isinstance(text, str) else None
     with suppress(ValueError, RecursionError, AttributeError):
         said = clean_object(json.loads(text)) if isinstance(text, str) else None
-    metadata: JSONObject = {} if said is None else {"MicroManagerMetadata": said}
-    if not isinstance(said, dict) or "Axes" not in said:
-        metadata["Axes"] = dict(axes[page.file, page.page])
-    return metadata
+    return said
 
 
 def sniff(path: Path) -> Match:

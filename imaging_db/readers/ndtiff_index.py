@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from imaging_db.errors import CorruptSource, ReaderError, UnsupportedFormat
 from imaging_db.model import JSONObject, clean_object
+from imaging_db.readers.json_text import parse_json
 
 INDEX_NAME = "NDTiff.index"
 
@@ -208,7 +209,7 @@ def parse_axes(text: str, path: Path, where: str) -> Axes:
         Not an object of numbers and labels; ``where`` is named.
     """
     try:
-        found = json.loads(text)
+        found = parse_json(text.encode("utf-8")).value
     except (ValueError, RecursionError) as error:
         raise CorruptSource(path, f"{where} is damaged: its axes are not JSON") from error
     return checked_axes(found, path, where)
@@ -216,9 +217,7 @@ def parse_axes(text: str, path: Path, where: str) -> Axes:
 
 def checked_axes(found: object, path: Path, where: str) -> Axes:
     """Return ``found`` if it is an object of whole numbers and labels; otherwise as `parse_axes`."""
-    if not isinstance(found, dict) or not all(
-        isinstance(value, (int, str)) and not isinstance(value, bool) for value in found.values()
-    ):
+    if not isinstance(found, dict) or not {int, str} >= set(map(type, found.values())):
         raise CorruptSource(path, f"{where} is damaged: its axes are {str(found)[:80]}")
     return dict(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from pathlib import Path
 from imaging_db.errors import CorruptSource, ReaderError, UnsupportedFormat
 from imaging_db.readers.base import ReadLimits
 from imaging_db.readers.filename_parsers import natural_key
+from imaging_db.readers.json_text import parse_json
 from imaging_db.readers.ndtiff_index import (
     INDEX_NAME,
     Axes,
@@ -24,7 +24,7 @@ from imaging_db.readers.ndtiff_index import (
     read_header,
     read_index,
 )
-from imaging_db.readers.tiff_directory import MICRO_MANAGER, STRIP_OFFSETS
+from imaging_db.readers.tiff_directory import MICRO_MANAGER
 from imaging_db.readers.tiff_reader import MOST_OPEN_FILES
 from imaging_db.readers.tiff_source import TiffSource
 
@@ -195,7 +195,7 @@ def _refuse_strangers(folder: Path, names: Sequence[str]) -> None:
 
 def _pages(source: TiffSource, entries: Sequence[IndexEntry], index: Path) -> dict[int, int]:
     """Return the page of each entry (by number) of one file; every page belongs to one entry."""
-    free = {_pixel_offset(source, page): page for page in range(len(source))}
+    free = {source.pixel_offset(page): page for page in range(len(source))}
     found: dict[int, int] = {}
     for number, entry in enumerate(entries):
         if entry.file_name != source.path.name:
@@ -212,12 +212,6 @@ def _pages(source: TiffSource, entries: Sequence[IndexEntry], index: Path) -> di
         page = min(free.values())
         raise CorruptSource(source.path, f"is not in {INDEX_NAME}", page=page, hint=_KEEP_INDEX)
     return found
-
-
-def _pixel_offset(source: TiffSource, page: int) -> int:
-    offset = source.tag(page, STRIP_OFFSETS)
-    first = offset[0] if isinstance(offset, tuple) else offset
-    return first if isinstance(first, int) else 0
 
 
 def _check_page(source: TiffSource, page: int, entry: IndexEntry) -> None:
@@ -239,6 +233,8 @@ def _contradict(one: Axes, other: Axes) -> bool:
     """True where two sets of axes have other names, or values of one kind that differ."""
     if one.keys() != other.keys():
         return True
+    if one == other:
+        return False
     shared = [(one[axis], other[axis]) for axis in one.keys() & other.keys()]
     return any(type(mine) is type(theirs) and mine != theirs for mine, theirs in shared)
 
@@ -249,7 +245,8 @@ def _axes_in_tag(source: TiffSource, page: int) -> Axes | None:
     if found is None:
         return None
     try:
-        return checked_axes(json.loads(found[1]), source.path, f"page {page}")
+        said = parse_json(found[1].encode("utf-8")).value
+        return checked_axes(said, source.path, f"page {page}")
     except (ValueError, ReaderError):
         return None
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import TypeAlias
 from xml.etree.ElementTree import ParseError
 
@@ -23,6 +24,7 @@ _WHOLE = re.compile(r"[0-9]{1,10}")
 _HEAD = 16_384
 _MOST_NODES = 200_000
 _DEEPEST = 40
+_PIECE = 2**20
 # Not kept in the tree: bulk that belongs to planes, regions or attachments.
 _BULK = frozenset({"BinData", "BinaryFile", "ROI", "Region", "StructuredAnnotations", "TiffData"})
 _COMPACT = frozenset({"TiffData", "Plane", "UUID"})
@@ -137,9 +139,11 @@ def parse_ome_xml(text: str, source: Path) -> OmeDocument:
     target = _Target(source)
     parser = DefusedXMLParser(target=target, forbid_dtd=True)
     # The text is decoded already: what its declaration says of an encoding no longer holds.
-    body = text.lstrip("\ufeff")[_DECLARATION.match(text.lstrip("\ufeff")).end() :]  # type: ignore[union-attr]
+    body = text.lstrip("\ufeff")
+    body = body[_DECLARATION.match(body).end() :]  # type: ignore[union-attr]
     try:
-        parser.feed(body.encode("utf-8", "replace"))
+        for start in range(0, len(body), _PIECE):  # no second copy of a long text
+            parser.feed(body[start : start + _PIECE].encode("utf-8", "replace"))
         parser.close()
     except DefusedXmlException as error:
         cause = f"OME-XML with a DTD or entities is refused ({type(error).__name__})"
@@ -236,15 +240,21 @@ class _Target:
             first=(numbers["FirstC"] or 0, numbers["FirstZ"] or 0, numbers["FirstT"] or 0),
             ifd=numbers["IFD"],
             count=numbers["NumPlanes"] if count is None else count,
-            uuid=normal_uuid(uuid.text) if uuid else None,
-            file_name=(uuid.attributes.get("FileName") or None) if uuid else None,
+            uuid=_shared(normal_uuid(uuid.text)) if uuid else None,
+            file_name=_shared(uuid.attributes.get("FileName") or None) if uuid else None,
         )
+
+
+def _shared(text: str | None) -> str | None:
+    """Return one object for equal texts: thousands of TiffData name the same file."""
+    return None if text is None else intern(text)
 
 
 def _number(node: Node, name: str, source: Path) -> int | None:
     text = node.attributes.get(name)
     if text is None:
         return None
-    if not _WHOLE.fullmatch(text.strip()):
+    plain = len(text) <= 10 and text.isascii() and text.isdigit()
+    if not plain and not _WHOLE.fullmatch(text.strip()):
         raise CorruptSource(source, f"OME-XML: {node.name} {name}={text!r} is not a whole number")
     return int(text)

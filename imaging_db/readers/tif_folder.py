@@ -23,7 +23,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from imaging_db.errors import CorruptSource, ReaderError, UnsupportedFormat
 from imaging_db.model import Acquisition, FrameCoords, JSONObject
@@ -44,10 +43,7 @@ from imaging_db.readers.tif_folder_files import Listing, list_folder, subfolders
 from imaging_db.readers.tif_folder_places import FilePlace, Places, place_files
 from imaging_db.readers.tif_id import check_micro_manager, frame_pages, page_order, physical_sizes
 from imaging_db.readers.tiff_reader import FramePage, TiffPagesReader, empty_acquisition
-from imaging_db.readers.tiff_source import TiffSource
-
-if TYPE_CHECKING:
-    from imaging_db.readers.tiff_layout import Layout
+from imaging_db.readers.tiff_source import AlikeFiles, TiffSource
 
 _SHOWN = 5
 
@@ -115,12 +111,12 @@ def _reader(
 
 def _open_all(listing: Listing, limits: ReadLimits, opened: ExitStack) -> list[TiffSource]:
     """Return every file, open; where files are refused, the first is named and the others counted."""
-    layouts: dict[Any, Layout] = {}
+    alike = AlikeFiles()
     sources: list[TiffSource] = []
     refused: list[ReaderError] = []
     for file in listing.files:
         try:
-            source = TiffSource(file, limits, keep_open=False, layouts=layouts)
+            source = TiffSource(file, limits, keep_open=False, alike=alike)
         except ReaderError as error:
             refused.append(error)
         else:

@@ -106,6 +106,10 @@ def frame_pages(source: TiffSource) -> tuple[list[int], list[str]]:
     UnsupportedFormat
         Two pages differ in shape or type; both are named.
     """
+    layouts = source.layouts()
+    kinds_found = {(x.shape, x.dtype, x.is_mask, x.is_reduced) for x in layouts}
+    if len(kinds_found) == 1 and not layouts[0].is_mask and not layouts[0].is_reduced:
+        return list(range(len(source))), []
     start = _first_image(source)
     first = source.layout(start)
     pages: list[int] = []

@@ -7,6 +7,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 from imaging_db.errors import CorruptSource, SourceChanged, UnsupportedFormat
@@ -18,6 +19,7 @@ _FLAGS = (
     | getattr(os, "O_NONBLOCK", 0)  # a pipe that nobody writes to must not block the open
 )
 _LARGEST_READ = 2**30
+_HAS_PREAD = hasattr(os, "pread")
 
 
 class FileBytes:
@@ -51,6 +53,17 @@ class FileBytes:
             os.close(self._descriptor)
             self._descriptor = None
 
+    @contextmanager
+    def at_hand(self) -> Iterator[FileBytes]:
+        """Yield these bytes for several reads in a row: a file that is parked is opened once for all."""
+        if self._descriptor is not None:
+            yield self
+            return
+        with self._opened() as descriptor:
+            lent = copy(self)
+            lent._descriptor = descriptor
+            yield lent
+
     def read(self, offset: int, size: int) -> bytes:
         """Return exactly ``size`` bytes from ``offset``.
 
@@ -60,8 +73,12 @@ class FileBytes:
             The file has become shorter since it was opened.
         """
         if size <= _LARGEST_READ:
-            with self._opened() as descriptor:
+            descriptor = self._descriptor
+            if descriptor is not None:  # the usual case, without the cost of a context
                 data = self._read_once(descriptor, offset, size)
+            else:
+                with self._opened() as descriptor:
+                    data = self._read_once(descriptor, offset, size)
             if len(data) == size:
                 return data
         buffer = bytearray(size)
@@ -70,7 +87,8 @@ class FileBytes:
 
     def read_up_to(self, offset: int, size: int) -> bytes:
         """Return ``size`` bytes from ``offset``, fewer at the end of the file."""
-        return self.read(offset, max(0, min(size, self.size - offset)))
+        size = min(size, self.size - offset)
+        return self.read(offset, size) if size > 0 else b""
 
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill ``buffer`` with the bytes from ``offset``; otherwise as `read`."""
@@ -114,7 +132,7 @@ class FileBytes:
 
     def _read_once(self, descriptor: int, offset: int, size: int) -> bytes:
         try:
-            if hasattr(os, "pread"):
+            if _HAS_PREAD:
                 return os.pread(descriptor, size, offset)
             with self._lock:  # Windows has no positioned read
                 os.lseek(descriptor, offset, os.SEEK_SET)

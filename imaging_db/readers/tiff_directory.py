@@ -6,8 +6,9 @@ Source: TIFF 6.0 (Adobe, 1992) sections 2 and 8; BigTIFF as in libtiff's documen
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from imaging_db.errors import CorruptSource, UnsupportedFormat
@@ -91,57 +92,49 @@ class TiffStructure:
             raise CorruptSource(source.path, f"is cut off after {len(head)} bytes")
         if self.is_big and struct.unpack(f"{order}HH", head[4:8]) != (8, 0):
             raise CorruptSource(source.path, "its BigTIFF header is damaged")
-        self._pointer = struct.Struct(order + ("Q" if self.is_big else "I"))
-        self._counter = struct.Struct(order + ("Q" if self.is_big else "H"))
-        self._entry = struct.Struct(order + ("HHQ8s" if self.is_big else "HHI4s"))
-        self.first_offset: int = self._pointer.unpack(head[8:16] if self.is_big else head[4:8])[0]
+        self.pointer, self.counter, self.entry = _structs(order, big=self.is_big)
+        self.first_offset: int = self.pointer.unpack(head[8:16] if self.is_big else head[4:8])[0]
 
-    def walk(self) -> Iterator[Directory]:
-        """Yield the directories of the main chain, up to its proper end.
+    def over(self, source: FileBytes) -> TiffStructure:
+        """Return the same structure, read through ``source``."""
+        same = copy(self)
+        same._bytes = source
+        return same
 
-        Raises
-        ------
-        CorruptSource
-            The chain leaves the file or comes back to itself, or a tag lies outside the file.
-        """
-        seen: set[int] = set()
-        offset = self.first_offset
-        if offset == 0:
-            raise CorruptSource(self._bytes.path, "holds no page: it was not closed properly")
-        while offset:
-            if offset in seen:
-                cause = f"after page {len(seen) - 1} its pages start over"
-                raise CorruptSource(self._bytes.path, cause)
-            directory = self.directory(offset, page=len(seen))
-            seen.add(offset)
-            yield directory
-            offset = directory.next_offset
+    @property
+    def room(self) -> int:
+        """Return how many bytes of a value fit into the list of tags: 4, or 8 in BigTIFF."""
+        return self.pointer.size
+
+    def entries(self, directory: Directory) -> bytes:
+        """Return a list of tags as the bytes of the file, from their number to the next page's offset."""
+        return self._bytes.read(directory.offset, directory.size)
 
     def directory(self, offset: int, *, page: int) -> Directory:
         """Return the directory at ``offset``; ``page`` is named in errors."""
         path, size = self._bytes.path, self._bytes.size
-        if offset < 8 or offset + self._counter.size > size:
+        if offset < 8 or offset + self.counter.size > size:
             cause = f"should begin at byte {offset}, the file ends at {size}: it was cut off"
             raise CorruptSource(path, cause, page=page)
         buffer = self._bytes.read_up_to(offset, _FIRST_READ)
-        (count,) = self._counter.unpack_from(buffer)
+        (count,) = self.counter.unpack_from(buffer)
         if not 0 < count <= _MOST_TAGS:
             raise CorruptSource(path, f"its list of tags at byte {offset} is damaged", page=page)
-        end = self._counter.size + count * self._entry.size
-        if offset + end + self._pointer.size > size:
+        end = self.counter.size + count * self.entry.size
+        if offset + end + self.pointer.size > size:
             cause = f"its list of tags leaves the file of {size} bytes: it was cut off"
             raise CorruptSource(path, cause, page=page)
-        if len(buffer) < end + self._pointer.size:
-            buffer = self._bytes.read(offset, end + self._pointer.size)
-        fields, more = self._fields(buffer[self._counter.size : end], page)
-        next_offset = self._pointer.unpack_from(buffer, end)[0]
-        return Directory(offset, fields, more, next_offset, end + self._pointer.size)
+        if len(buffer) < end + self.pointer.size:
+            buffer = self._bytes.read(offset, end + self.pointer.size)
+        fields, more = self._fields(buffer[self.counter.size : end], page)
+        next_offset = self.pointer.unpack_from(buffer, end)[0]
+        return Directory(offset, fields, more, next_offset, end + self.pointer.size)
 
     def _fields(self, entries: bytes, page: int) -> tuple[dict[int, Field], tuple[Field, ...]]:
         fields: dict[int, Field] = {}
         more: list[Field] = []
-        room, unpack = self._pointer.size, self._pointer.unpack
-        for code, kind, count, raw in self._entry.iter_unpack(entries):
+        room, unpack = self.pointer.size, self.pointer.unpack
+        for code, kind, count, raw in self.entry.iter_unpack(entries):
             known = _TYPES.get(kind)
             if known is None:  # TIFF 6.0 tells readers to skip types they do not know
                 continue
@@ -197,6 +190,20 @@ class TiffStructure:
         if field is None or field.number == 0 or field.type in (2, 5, 7, 10, 11, 12):
             return default
         return int(self.values(field, page=page)[0])
+
+
+@cache
+def _structs(order: str, *, big: bool) -> tuple[struct.Struct, struct.Struct, struct.Struct]:
+    """Return what unpacks an offset, the number of tags, and a tag; one for all files."""
+    letters = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
+    pointer, counter, entry = (struct.Struct(order + letter) for letter in letters)
+    return pointer, counter, entry
+
+
+def item_size(kind: int) -> int | None:
+    """Return the bytes of one value of a field type, None for a type that is not known."""
+    known = _TYPES.get(kind)
+    return None if known is None else known[0]
 
 
 def text_of(raw: bytes) -> str:

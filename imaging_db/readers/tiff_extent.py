@@ -36,9 +36,18 @@ class Extents:
             breaks = np.flatnonzero(ends[:-1] != offsets[1:])
             offsets = offsets[np.concatenate(([0], breaks + 1))]
             ends = ends[np.concatenate((breaks, [len(ends) - 1]))]
-        self._starts.extend(offsets.tolist())
-        self._ends.extend(ends.tolist())
-        self._pages.extend([page] * len(offsets))
+        self.add_runs(np.full(len(offsets), page, np.uint64), offsets, ends - offsets)
+
+    def add_runs(
+        self,
+        pages: npt.NDArray[np.uint64],
+        offsets: npt.NDArray[np.uint64],
+        sizes: npt.NDArray[np.uint64],
+    ) -> None:
+        """Note one run of bytes for each of these pages."""
+        self._pages.frombytes(pages.tobytes())
+        self._starts.frombytes(offsets.tobytes())
+        self._ends.frombytes((offsets + sizes).tobytes())
 
     def add_tags(self, start: int, size: int) -> None:
         """Note the bytes of a list of tags, or of a tag's value."""
@@ -46,14 +55,25 @@ class Extents:
             self._tag_starts.append(start)
             self._tag_ends.append(start + size)
 
+    def add_many_tags(self, offsets: npt.NDArray[np.uint64], sizes: npt.NDArray[np.uint64]) -> None:
+        """Note lists of tags, or tags' values."""
+        if len(self._tag_starts) < _MOST_STRUCTURE:
+            self._tag_starts.frombytes(offsets.tobytes())
+            self._tag_ends.frombytes((offsets + sizes).tobytes())
+
     def check(self, path: Path) -> None:
         """Raise `CorruptSource` where pixels overlap other pixels in part, or tags."""
         if not self._starts:
             return
-        runs = np.stack([np.asarray(self._starts), np.asarray(self._ends)])
-        runs, first = np.unique(runs, axis=1, return_index=True)
-        starts, ends = runs
-        pages = np.asarray(self._pages)[first]
+        if len(self._starts) == 1 and not self._hits_tags(self._starts[0], self._ends[0]):
+            return
+        starts, ends, pages = (np.asarray(x) for x in (self._starts, self._ends, self._pages))
+        if (starts[1:] < ends[:-1]).any():  # not in order, or not apart
+            order = np.lexsort((ends, starts))
+            starts, ends, pages = starts[order], ends[order], pages[order]
+            new = np.ones(len(starts), bool)
+            new[1:] = (starts[1:] != starts[:-1]) | (ends[1:] != ends[:-1])
+            starts, ends, pages = starts[new], ends[new], pages[new]
         overlaps = np.flatnonzero(starts[1:] < ends[:-1])
         if len(overlaps):
             pair = sorted(int(pages[overlaps[0] + n]) for n in (0, 1))
@@ -65,3 +85,7 @@ class Extents:
         if hit.any():
             page = int(pages[before[np.argmax(hit)]])
             raise CorruptSource(path, "its pixels overlap tags: an offset is damaged", page=page)
+
+    def _hits_tags(self, start: int, end: int) -> bool:
+        tags = zip(self._tag_starts, self._tag_ends, strict=True)
+        return any(first < end and last > start for first, last in tags)

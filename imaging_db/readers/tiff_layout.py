@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from imaging_db.readers.tiff_bytes import FileBytes
 
+_NATIVE = "<" if sys.byteorder == "little" else ">"
 # JPEG XR: its library ends the process (SIGFPE) on damaged data instead of reporting an error.
 _CRASHING = (22610, 34934)
 _FAX = (2, 3, 4)
@@ -89,31 +91,46 @@ class Layout:
         rows[per_plane - 1 :: per_plane] = length - self.strip_rows * (per_plane - 1)
         return rows * np.uint64(row)
 
-    def read(self, source: FileBytes, segments: Segments) -> npt.NDArray[Any]:
-        """Return the page's pixels, C-contiguous, in native byte order, in ``shape``."""
-        read = self._read_direct if self.direct else self._decode
-        planes = read(source, segments)
-        pixels = planes[:, 0]
-        pixels = pixels[0] if self.stored[0] == 1 else np.moveaxis(pixels[..., 0], 0, -1)
-        return np.ascontiguousarray(pixels.reshape(self.shape).astype(self.dtype, copy=False))
+    def read_into(self, source: FileBytes, segments: Segments, pixels: npt.NDArray[Any]) -> None:
+        """Put the page's pixels into an array of ``shape`` and ``dtype``, contiguous and native."""
+        planar = self.stored[0] > 1
+        stored = np.empty(self.stored, self.dtype) if planar else pixels
+        if self.direct:
+            self._read_runs(source, runs_of(segments.offsets, self.raw_segment_sizes()), stored)
+        else:
+            self._decode(source, segments, stored.reshape(self.stored))
+        if planar:  # planes of colours become the last axis
+            np.copyto(pixels, np.moveaxis(stored[:, 0, ..., 0], 0, -1))
 
-    def _read_direct(self, source: FileBytes, segments: Segments) -> npt.NDArray[Any]:
-        pixels = np.empty(self.stored, np.dtype(self.dtype).newbyteorder(self.byteorder))
+    def read_run_into(self, source: FileBytes, offset: int, pixels: npt.NDArray[Any]) -> None:
+        """As `read_into`, of a page that `is_one_run` from ``offset``."""
+        self._read_runs(source, [(offset, pixels.nbytes)], pixels)
+
+    def is_one_run(self, offsets: npt.NDArray[np.uint64]) -> bool:
+        """Return True where the bytes of a page with these strips are its pixels, one after the other."""
+        if not self.direct or self.stored[0] > 1:
+            return False
+        return len(offsets) == 1 or len(runs_of(offsets, self.raw_segment_sizes())) == 1
+
+    def _read_runs(
+        self, source: FileBytes, runs: Iterable[tuple[int, int]], pixels: npt.NDArray[Any]
+    ) -> None:
         target = pixels.reshape(-1).view(np.uint8).data
         start = 0
-        for offset, size in _runs(segments.offsets, self.raw_segment_sizes()):
+        for offset, size in runs:
             source.read_into(target[start : start + size], offset)
             start += size
-        return pixels
+        if self.byteorder != _NATIVE and pixels.itemsize > 1:
+            pixels.byteswap(inplace=True)
 
-    def _decode(self, source: FileBytes, segments: Segments) -> npt.NDArray[Any]:
+    def _decode(self, source: FileBytes, segments: Segments, pixels: npt.NDArray[Any]) -> None:
         decode = self._decode_segment
         if decode is None:
             raise TypeError("a page of plain bytes has no decoder")
         options = {"jpegtables": segments.jpeg_tables} if self.compression_code in JPEG else {}
         needed = self.raw_segment_sizes()
         sizes = needed if len(needed) else segments.byte_counts
-        pixels = np.zeros(self.stored, self.dtype)
+        pixels.fill(0)
         for index in range(self.segment_count):
             data = source.read(int(segments.offsets[index]), int(sizes[index]))
             if self.compression_code in JPEG:
@@ -128,7 +145,6 @@ class Layout:
             if part.shape[:3] != (1, rows, columns):
                 raise ValueError(f"segment {index} decodes to {decoded.shape}, not {expected}")
             pixels[s, d : d + 1, y : y + rows, x : x + columns] = part
-        return pixels
 
 
 def layout_of(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> Layout:
@@ -240,7 +256,9 @@ def _name(value: Any) -> str:
     return str(getattr(value, "name", value))
 
 
-def _runs(offsets: npt.NDArray[np.uint64], sizes: npt.NDArray[np.uint64]) -> list[tuple[int, int]]:
+def runs_of(
+    offsets: npt.NDArray[np.uint64], sizes: npt.NDArray[np.uint64]
+) -> list[tuple[int, int]]:
     """Return (offset, size) of segments, neighbours in the file joined."""
     runs: list[tuple[int, int]] = []
     for offset, size in zip(offsets.tolist(), sizes.tolist(), strict=True):

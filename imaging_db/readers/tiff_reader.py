@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -14,8 +15,7 @@ import numpy.typing as npt
 from imaging_db.errors import CorruptSource, UnsupportedFormat
 from imaging_db.model import Acquisition, FrameCoords, JSONObject, PageRef, SourceFrame
 from imaging_db.readers.base import ReadLimits
-from imaging_db.readers.tiff_layout import Layout
-from imaging_db.readers.tiff_source import TiffSource
+from imaging_db.readers.tiff_source import AlikeFiles, TiffSource
 
 # A folder of thousands of files must not need a handle for each.
 MOST_OPEN_FILES = 32
@@ -29,6 +29,32 @@ class FramePage(NamedTuple):
     page: int
     channel_name: str | None = None
     position_name: str | None = None
+
+
+class PackedPages:
+    """Frame pages in some numbers each; a page is made when it is asked for."""
+
+    def __init__(self, pages: Sequence[FramePage]) -> None:
+        coords = [page.coords for page in pages]
+        self._columns = [array("q", axis) for axis in zip(*coords, strict=True)]
+        self._files = array("I", [page.file for page in pages])
+        self._pages = array("I", [page.page for page in pages])
+        names = [(page.channel_name, page.position_name) for page in pages]
+        self._names = list(dict.fromkeys(names))
+        number = {pair: place for place, pair in enumerate(self._names)}
+        self._name_ids = array("I", [number[pair] for pair in names])
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def __getitem__(self, index: int) -> FramePage:
+        c, z, t, p = self._columns
+        channel, position = self._names[self._name_ids[index]]
+        coords = FrameCoords(c[index], z[index], t[index], p[index])
+        return FramePage(coords, self._files[index], self._pages[index], channel, position)
+
+    def __iter__(self) -> Iterator[FramePage]:
+        return map(self.__getitem__, range(len(self)))
 
 
 class TiffPagesReader:
@@ -53,11 +79,11 @@ class TiffPagesReader:
         other_sources: Sequence[Path] = (),
     ) -> None:
         self._files = tuple(files)
-        self._pages = tuple(pages)
         self._metadata_of = metadata_of
         self._sources = (*(file.path for file in files), *other_sources)
-        self._check_distinct()
-        self._acquisition = self._completed(acquisition)
+        self._check_distinct(pages)
+        self._acquisition = self._completed(acquisition, pages)
+        self._pages = PackedPages(pages)
 
     @property
     def acquisition(self) -> Acquisition:
@@ -85,8 +111,8 @@ class TiffPagesReader:
                 metadata=self._metadata_of(page),
             )
 
-    def read(self, frame: SourceFrame) -> npt.NDArray[Any]:
-        """Return the stored pixels of one frame; safe to call from many threads at once.
+    def read(self, frame: SourceFrame, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+        """Return the stored pixels of one frame, in ``out`` where that is given; see `Reader.read`.
 
         Raises
         ------
@@ -94,7 +120,7 @@ class TiffPagesReader:
             The page cannot be decoded, or not to the promised shape and dtype.
         """
         page = self._pages[frame.index]
-        pixels = self._files[page.file].read(page.page)
+        pixels = self._files[page.file].read(page.page, out)
         if pixels.shape != frame.shape or pixels.dtype.name != frame.dtype:
             cause = (
                 f"decodes to {pixels.shape} {pixels.dtype.name}, not {frame.shape} {frame.dtype}"
@@ -118,23 +144,24 @@ class TiffPagesReader:
     ) -> None:
         self.close()
 
-    def _check_distinct(self) -> None:
-        seen: dict[FrameCoords, FramePage] = {}
-        for page in self._pages:
-            other = seen.setdefault(page.coords, page)
-            if other is not page:
-                first = PageRef(self._files[other.file].path, other.page)
-                cause = f"has the same coordinates ({page.coords}) as {first}"
-                raise CorruptSource(self._files[page.file].path, cause, page=page.page)
-        if not self._pages:
+    def _check_distinct(self, pages: Sequence[FramePage]) -> None:
+        if len({page.coords for page in pages}) < len(pages):
+            seen: dict[FrameCoords, FramePage] = {}
+            for page in pages:
+                other = seen.setdefault(page.coords, page)
+                if other is not page:
+                    first = PageRef(self._files[other.file].path, other.page)
+                    cause = f"has the same coordinates ({page.coords}) as {first}"
+                    raise CorruptSource(self._files[page.file].path, cause, page=page.page)
+        if not pages:
             raise CorruptSource(self._files[0].path, "holds no frame")
 
-    def _completed(self, acquisition: Acquisition) -> Acquisition:
-        coords = [page.coords for page in self._pages]
-        layouts = [self._files[page.file].layout(page.page) for page in self._pages]
-        shapes, dtypes = {layout.shape for layout in layouts}, {layout.dtype for layout in layouts}
-        channels = {p.coords.channel: p.channel_name for p in reversed(self._pages)}
-        positions = {p.coords.position: p.position_name for p in reversed(self._pages)}
+    def _completed(self, acquisition: Acquisition, pages: Sequence[FramePage]) -> Acquisition:
+        coords = [page.coords for page in pages]
+        kinds = self._kinds(pages)
+        shapes, dtypes = {shape for shape, _ in kinds}, {dtype for _, dtype in kinds}
+        channels = {p.coords.channel: p.channel_name for p in reversed(pages)}
+        positions = {p.coords.position: p.position_name for p in reversed(pages)}
         return replace(
             acquisition,
             nbr_frames=len(coords),
@@ -149,6 +176,14 @@ class TiffPagesReader:
             channel_names=_by_index(channels),
             position_names=_by_index(positions),
         )
+
+    def _kinds(self, pages: Sequence[FramePage]) -> set[tuple[tuple[int, ...], str]]:
+        """Return the shapes and types of the frames."""
+        of_files = [{(x.shape, x.dtype) for x in file.layouts()} for file in self._files]
+        if all(len(kinds) == 1 for kinds in of_files):
+            return set().union(*(of_files[file] for file in {page.file for page in pages}))
+        layouts = (self._files[page.file].layout(page.page) for page in pages)
+        return {(layout.shape, layout.dtype) for layout in layouts}
 
 
 def empty_acquisition(format: str, *, metadata: JSONObject) -> Acquisition:
@@ -174,9 +209,9 @@ def opened_together(paths: Iterable[Path], limits: ReadLimits) -> Iterator[list[
     names = list(paths)
     with ExitStack() as stack:
         keep_open = len(names) <= MOST_OPEN_FILES
-        layouts: dict[Any, Layout] = {}
+        alike = AlikeFiles()
         files = [
-            stack.enter_context(TiffSource(path, limits, keep_open=keep_open, layouts=layouts))
+            stack.enter_context(TiffSource(path, limits, keep_open=keep_open, alike=alike))
             for path in names
         ]
         if sum(map(len, files)) > limits.max_frames:

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imaging_db.errors import CorruptSource, UnsupportedFormat
+from imaging_db.errors import CorruptSource
 from imaging_db.model import JSONObject
 from imaging_db.readers import tiff_directory as ifd
 from imaging_db.readers.base import ReadLimits
+from imaging_db.readers.frame_buffer import check_out
 from imaging_db.readers.imagej_stack import ImageJTags, plane_count, promised_images
 from imaging_db.readers.ome_peek import micro_manager_header
 from imaging_db.readers.tiff_bytes import FileBytes
 from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
 from imaging_db.readers.tiff_errors import refusing
-from imaging_db.readers.tiff_extent import Extents
-from imaging_db.readers.tiff_layout import JPEG, Layout, Segments, describe_size, layout_of
-from imaging_db.readers.tiff_segments import check_segments, segments_of
-from imaging_db.readers.tiff_tags import LEFT_OUT, tags_as_json
+from imaging_db.readers.tiff_layout import Layout
+from imaging_db.readers.tiff_segments import segments_of
+from imaging_db.readers.tiff_tags import TagMemory, listed_tags, tags_of
+from imaging_db.readers.tiff_walk import PageWalk
 
-if TYPE_CHECKING:
-    import tifffile
-
-# Every tag that changes what the bytes of a page mean; pages that share their values share a layout.
-_STRUCTURAL = (
-    254, 255, 256, 257, 258, 259, 262, 266, 277, 278, 284, 317, 320, 322, 323, 338, 339, 530,
-    32997, 32998, 34412, 65007, 65008, 65009,
-)  # fmt: skip
 _LIMITS = ReadLimits()
-_PALETTE = 320
-_WHOLE_NUMBERS = (1, 3, 4, 6, 7, 8, 9, 13, 16, 17)  # 7: LSM keeps its own structure in one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +49,14 @@ class TiffPageInfo:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class AlikeFiles:
+    """What the pages of several files have in common: layouts, and tags that were decoded last."""
+
+    layouts: dict[Any, Layout] = field(default_factory=dict)
+    tags: TagMemory = field(default_factory=TagMemory)
+
+
 class TiffSource:
     """One open TIFF file. A context manager; closing twice is allowed.
 
@@ -66,7 +64,7 @@ class TiffSource:
     file, that the chain ends properly, and that each page can be decoded within the limits. An ImageJ
     stack that lists one page and stores N planes behind it counts as N pages. Pyramid levels in SubIFDs
     are not pages. With ``keep_open=False`` no handle is held between reads. Files that were opened with
-    one ``layouts`` share the descriptions of pages that are alike, which saves time and memory in folders.
+    one `AlikeFiles` share what their pages have in common, which saves time and memory in folders.
 
     Raises
     ------
@@ -82,29 +80,21 @@ class TiffSource:
         limits: ReadLimits = _LIMITS,
         *,
         keep_open: bool = True,
-        layouts: dict[Any, Layout] | None = None,
+        alike: AlikeFiles | None = None,
     ) -> None:
         self.path = path
         self.limits = limits
-        self._shared = {} if layouts is None else layouts
         self.notes: tuple[str, ...] = ()
+        self._alike = alike or AlikeFiles()
         self._bytes = FileBytes(path)
         try:
             limit = limits.max_metadata_bytes
             self._structure = TiffStructure(self._bytes, max_metadata_bytes=limit)
-            self._offsets = array("Q")
-            self._pixel_offsets = array("Q")
-            self._layout_ids = array("L")
-            # of Micro-Manager's tag, the one that is asked of every page
-            self._tag_offsets = array("Q")
-            self._tag_sizes = array("Q")
-            self._has_tag = False
-            self._layouts: list[Layout] = []
-            self._extents = Extents()
-            self._walk()
-            self._planes = self._count_planes()
-            self._extents.check(path)
-            del self._extents
+            walk = PageWalk(self._bytes, self._structure, limits, layouts=self._alike.layouts)
+            self._pages = walk.run()
+            self._imagej = ImageJTags.of(self._structure, walk.first)
+            self._planes = self._count_planes(walk.first)
+            self._count = self._planes or len(self._pages.offsets)
         except BaseException:
             self._bytes.close()
             raise
@@ -139,10 +129,10 @@ class TiffSource:
     @property
     def is_micro_manager(self) -> bool:
         """True where the header or any page carries a mark of Micro-Manager."""
-        return self._has_tag or micro_manager_header(self._bytes, self.byteorder)
+        return self._pages.has_tag or micro_manager_header(self._bytes, self.byteorder)
 
     def __len__(self) -> int:
-        return self._planes or len(self._offsets)
+        return self._count
 
     def page(self, index: int) -> TiffPageInfo:
         """Return what the tags of a page (from 0) say."""
@@ -163,17 +153,21 @@ class TiffSource:
         """Yield what the tags of every page say, in the order of the file."""
         return (self.page(index) for index in range(len(self)))
 
+    def layouts(self) -> list[Layout]:
+        """Return the layouts that the pages have, each once or more; see `layout`."""
+        return [kind.layout for kind in self._pages.kinds]
+
     def layout(self, index: int) -> Layout:
         """Return shape, type and compression of a page without touching the file."""
-        return self._layouts[self._layout_ids[self._listed(index)]]
+        return self._pages.kind(self._listed(index)).layout
 
     def offset(self, index: int) -> int:
         """Return where the page's list of tags begins in the file."""
-        return self._offsets[self._listed(index)]
+        return self._pages.offsets[self._listed(index)]
 
     def pixel_offset(self, index: int) -> int:
         """Return where the pixels of a page that is listed by itself begin in the file."""
-        return self._pixel_offsets[self._listed(index)]
+        return self._pages.pixels[self._listed(index)]
 
     def description(self, index: int) -> str:
         """Return the page's first ImageDescription, empty where there is none."""
@@ -184,23 +178,36 @@ class TiffSource:
 
     def tag(self, index: int, code: int) -> Any | None:
         """Return the value of one tag: a number, a tuple, `str` or `bytes`; None where absent."""
-        listed = self._listed(index)
-        if code == ifd.MICRO_MANAGER and self._tag_offsets[listed]:
-            place = Field(ifd.TEXT, self._tag_sizes[listed], None, self._tag_offsets[listed])
-            return self._structure.value(place, page=index)
-        field = self._directory(index).fields.get(code)
-        return None if field is None else self._structure.value(field, page=index)
+        if code == ifd.MICRO_MANAGER:
+            raw = self.micro_manager_text(index)
+            if raw is not None:
+                return ifd.text_of(raw)
+        found = self._directory(index).fields.get(code)
+        return None if found is None else self._structure.value(found, page=index)
+
+    def micro_manager_text(self, index: int) -> bytes | None:
+        """Return the text of a page's Micro-Manager tag as it is in the file, None where it has none.
+
+        None also where the tag holds no text, or so little that it lies in the list of tags; see `tag`.
+        """
+        listed, pages = self._listed(index), self._pages
+        if not pages.tags[listed]:
+            return None
+        place = Field(ifd.TEXT, pages.tag_sizes[listed], None, pages.tags[listed])
+        return self._structure.raw(place, page=index)
 
     def tags(self, index: int) -> JSONObject:
         """Return the page's tags by name as clean JSON, without offsets, tables and binary data."""
-        directory = self._directory(index)
-        values = {
-            code: self._structure.value(field, page=index)
-            for code, field in directory.fields.items()
-            if code not in LEFT_OUT
-        }
-        with refusing(self.path, page=index):
-            return tags_as_json(values)
+        listed = self._listed(index)
+        pattern, offset = self._pages.kind(listed).pattern, self._pages.offsets[listed]
+        with refusing(self.path, page=index), self._bytes.at_hand() as data:
+            own = data is self._bytes
+            structure = self._structure if own else self._structure.over(data)
+            if pattern is None:
+                tags = tags_of(structure, structure.directory(offset, page=index), page=index)
+            else:
+                tags = listed_tags(data, structure, pattern, offset, page=index)
+            return self._alike.tags.as_json(tags, structure, page=index)
 
     def imagej_info(self) -> str | None:
         """Return the ``Info`` text of ImageJ's metadata tag on the first page, None where absent."""
@@ -214,12 +221,12 @@ class TiffSource:
         """Return the display ranges of ImageJ's metadata tag: minimum, maximum of each channel."""
         return self._imagej.ranges
 
-    def read(self, index: int) -> npt.NDArray[Any]:
+    def read(self, index: int, out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
         """Return a page's pixels as they are stored; safe to call from many threads at once.
 
-        The array is C-contiguous in native byte order, of the page's shape and dtype. Palettes are not
-        applied, MINISWHITE is not inverted, planes of colours become the last axis. YCbCr in JPEG
-        becomes RGB, as its decoder gives it.
+        The array is C-contiguous in native byte order, of the page's shape and dtype; it is ``out`` where
+        that is given. Palettes are not applied, MINISWHITE is not inverted, planes of colours become the
+        last axis. YCbCr in JPEG becomes RGB, as its decoder gives it.
 
         Raises
         ------
@@ -227,14 +234,24 @@ class TiffSource:
             The page cannot be decoded.
         UnsupportedFormat
             Its compression is not available here.
+        ValueError
+            ``out`` is not of the page's shape and dtype, contiguous and writable.
         """
-        layout = self.layout(index)
-        segments = self._segments(self._directory(index), layout, index)
-        if self._planes:
-            shift = np.uint64(index * layout.nbytes)
-            segments = Segments(segments.offsets + shift, segments.byte_counts)
+        listed = self._listed(index)
+        kind = self._pages.kind(listed)
+        layout = kind.layout
+        if out is not None:
+            check_out(out, layout.shape, layout.dtype)
         with refusing(self.path, page=index):
-            return layout.read(self._bytes, segments)
+            pixels = np.empty(layout.shape, layout.dtype) if out is None else out
+            if kind.one_run:
+                start = self._pages.pixels[listed] + (index - listed) * layout.nbytes
+                layout.read_run_into(self._bytes, start, pixels)
+            else:
+                directory = self._directory(index)
+                segments = segments_of(self._structure, directory, layout, page=index)
+                layout.read_into(self._bytes, segments, pixels)
+        return pixels
 
     def check_unchanged(self) -> None:
         """Raise `SourceChanged` where the file was written to since it was opened."""
@@ -260,141 +277,20 @@ class TiffSource:
         self.close()
 
     def _listed(self, index: int) -> int:
-        if not 0 <= index < len(self):
+        if not 0 <= index < self._count:
             raise IndexError(f"{self.path} has {len(self)} pages, not {index + 1}")
         return 0 if self._planes else index
 
     def _directory(self, index: int) -> Directory:
         return self._structure.directory(self.offset(index), page=index)
 
-    def _walk(self) -> None:
-        ids: dict[tuple[Any, ...], int] = {}
-        opened: list[tifffile.TiffFile] = []
-        try:
-            for index, directory in enumerate(self._structure.walk()):
-                if index >= self.limits.max_frames:
-                    cause = f"holds more than {self.limits.max_frames} pages"
-                    raise UnsupportedFormat(self.path, cause, hint="see max_frames")
-                self._add(directory, index, ids, opened)
-        finally:
-            for file in opened:
-                file.close()
-
-    def _add(
-        self,
-        directory: Directory,
-        index: int,
-        ids: dict[tuple[Any, ...], int],
-        opened: list[tifffile.TiffFile],
-    ) -> None:
-        key = self._structural_key(directory, index)
-        if key not in ids:
-            ids[key] = len(self._layouts)
-            if (self.byteorder, key) not in self._shared:
-                self._shared[self.byteorder, key] = self._new_layout(directory, index, opened)
-            self._layouts.append(self._shared[self.byteorder, key])
-        layout = self._layouts[ids[key]]
-        segments = self._segments(directory, layout, index)
-        sizes = check_segments(self.path, self.size, segments, layout, page=index)
-        self._claim(directory, layout, index, segments.offsets, sizes)
-        self._check_levels(directory, index)
-        self._pixel_offsets.append(int(segments.offsets[0]))
-        self._offsets.append(directory.offset)
-        self._layout_ids.append(ids[key])
-        tag = directory.fields.get(ifd.MICRO_MANAGER)
-        self._has_tag = self._has_tag or tag is not None
-        kept = tag is not None and tag.inline is None and tag.type == ifd.TEXT
-        self._tag_offsets.append(tag.offset if tag is not None and kept else 0)
-        self._tag_sizes.append(tag.number if tag is not None and kept else 0)
-        if index == 0:
-            self._imagej = ImageJTags.of(self._structure, directory)
-
-    def _claim(
-        self,
-        directory: Directory,
-        layout: Layout,
-        index: int,
-        offsets: npt.NDArray[np.uint64],
-        sizes: npt.NDArray[np.uint64],
-    ) -> None:
-        self._extents.add_tags(directory.offset, directory.size)
-        for field in directory.fields.values():
-            if field.inline is None:
-                self._extents.add_tags(field.offset, field.size)
-        if layout.compression_code == 1:
-            self._extents.add_pixels(index, offsets, sizes)
-
-    def _check_levels(self, directory: Directory, index: int) -> None:
-        """Raise where the smaller levels of a pyramid begin beyond the end of the file."""
-        levels = directory.fields.get(ifd.SUB_IFDS)
-        if levels is not None and levels.type in _WHOLE_NUMBERS:
-            last = max(self._structure.values(levels, page=index), default=0)
-            if last >= self.size:
-                cause = (
-                    f"a level of its pyramid begins at byte {last}, the file ends at {self.size}"
-                )
-                raise CorruptSource(self.path, f"{cause}: it was cut off", page=index)
-
-    def _structural_key(self, directory: Directory, index: int) -> tuple[Any, ...]:
-        fields = directory.fields
-        key = [
-            (code, fields[code].type, self._key_of(code, fields[code], index))
-            for code in _STRUCTURAL
-            if code in fields
-        ]
-        compression = self._structure.number(directory, ifd.COMPRESSION, 1, page=index)
-        return (*key, compression in JPEG and self._is_jfif(directory, index))
-
-    def _is_jfif(self, directory: Directory, index: int) -> bool:
-        """Return True where JPEG data says itself how its colours are coded."""
-        for code in (ifd.STRIP_OFFSETS, ifd.TILE_OFFSETS):
-            offset = self._structure.number(directory, code, 0, page=index)
-            if offset:
-                return self._bytes.read_up_to(offset + 6, 4) == b"JFIF"
-        return False
-
-    def _key_of(self, code: int, field: Field, index: int) -> bytes:
-        if field.type not in _WHOLE_NUMBERS:
-            raise CorruptSource(self.path, f"tag {code} should be a whole number", page=index)
-        if code == _PALETTE:  # its colours do not change the layout
-            return b""
-        return self._structure.raw(field, page=index)
-
-    def _new_layout(
-        self, directory: Directory, index: int, opened: list[tifffile.TiffFile]
-    ) -> Layout:
-        import tifffile
-
-        planes = directory.fields.get(ifd.UIC2)
-        if planes is not None and planes.number > 1:
-            cause = f"is a MetaMorph stack that hides {planes.number} planes behind one page"
-            raise UnsupportedFormat(self.path, cause, page=index)
-        with refusing(self.path, page=index):
-            if not opened:
-                opened.append(tifffile.TiffFile(self.path))
-            opened[0].filehandle.seek(directory.offset)
-            page = tifffile.TiffPage(opened[0], index)
-            layout = layout_of(page, source=self._bytes, index=index)
-        if layout.nbytes > self.limits.max_frame_bytes:
-            limit = describe_size(self.limits.max_frame_bytes)
-            cause = f"asks for {describe_size(layout.nbytes)}, the limit is {limit} a frame"
-            hint = "raise max_frame_bytes if the frame is meant to be that large"
-            raise UnsupportedFormat(self.path, cause, page=index, hint=hint)
-        return layout
-
-    def _segments(self, directory: Directory, layout: Layout, index: int) -> Segments:
-        return segments_of(self._structure, directory, layout, page=index)
-
-    def _count_planes(self) -> int:
+    def _count_planes(self, first: Directory) -> int:
         """Return how many planes lie behind the only page, 0 where pages are listed one by one."""
-        listed, layout = len(self._offsets), self._layouts[0]
+        listed, layout = len(self._pages.offsets), self._pages.kind(0).layout
         promised = promised_images(self._imagej, layout.shape)
         if promised is None or promised == listed:
             return 0
         if listed != 1:
             raise CorruptSource(self.path, f"promises {promised} images, lists {listed} pages")
-        segments = self._segments(self._directory_of_first(), layout, 0)
+        segments = segments_of(self._structure, first, layout, page=0)
         return plane_count(self.path, promised, layout, segments, self.size)
-
-    def _directory_of_first(self) -> Directory:
-        return self._structure.directory(self._offsets[0], page=0)

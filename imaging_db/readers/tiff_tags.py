@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from imaging_db.model import JSONObject, clean_object
+from imaging_db.model import JSONObject, JSONValue, clean_json
 from imaging_db.readers import tiff_directory as ifd
+from imaging_db.readers.json_text import parse_json
+from imaging_db.readers.tiff_bytes import FileBytes
+from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
+from imaging_db.readers.tiff_pattern import LEFT_OUT, Inline, PagePattern
 
-# Where things lie in the file, tables for decoders and displays, and blocks of other programs.
-LEFT_OUT = frozenset(
-    {273, 279, 288, 289, 320, 324, 325, 330, 347, 513, 514, 519, 520, 521, 700, 33723, 34377, 34675,
-     ifd.IMAGEJ_BYTE_COUNTS, ifd.IMAGEJ_METADATA}
-)  # fmt: skip
 _MOST_NUMBERS = 64
+_NEAR = 1024  # values are often written right behind the list of tags
 
 
 def tags_as_json(values: Mapping[int, Any]) -> JSONObject:
@@ -22,12 +21,13 @@ def tags_as_json(values: Mapping[int, Any]) -> JSONObject:
 
     Left out are binary blocks and lists of more than 64 numbers.
     """
-    named: dict[str, Any] = {}
+    named: JSONObject = {}
     for code, value in values.items():
         if isinstance(value, bytes) or (isinstance(value, tuple) and len(value) > _MOST_NUMBERS):
             continue
-        named[_name_of(code)] = _json_of(value) if code == ifd.MICRO_MANAGER else value
-    return clean_object(named)
+        is_json = code == ifd.MICRO_MANAGER and isinstance(value, str)
+        named[_name_of(code)] = _json_of(value) if is_json else clean_json(value, depth=1)
+    return named
 
 
 def _name_of(code: int) -> str:
@@ -36,10 +36,72 @@ def _name_of(code: int) -> str:
     return str(tifffile.TIFF.TAGS.get(code, str(code)))
 
 
-def _json_of(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def _json_of(text: str) -> JSONValue:
     try:
-        return json.loads(value)
+        value, is_clean = parse_json(text.encode("utf-8"))
     except (ValueError, RecursionError):
-        return value
+        value, is_clean = text, False
+    found: JSONValue = value if is_clean else clean_json(value, depth=1)
+    return found
+
+
+class PageTags(NamedTuple):
+    """The tags of a page, not decoded: code and type of each, and its bytes."""
+
+    keys: tuple[tuple[int, int], ...]
+    raws: list[bytes]
+
+
+class TagMemory:
+    """The tags that were decoded last: what a page repeats is not decoded again. Safe in threads."""
+
+    def __init__(self) -> None:
+        self._last: tuple[PageTags, list[JSONObject], JSONObject] = PageTags((), []), [], {}
+
+    def as_json(self, tags: PageTags, structure: TiffStructure, *, page: int) -> JSONObject:
+        """Return tags as `tags_as_json` does; lists in it may be shared by pages."""
+        old, known, joined = self._last
+        if tags.raws == old.raws and tags.keys == old.keys:
+            return joined.copy()
+        alike = tags.keys == old.keys
+        parts = [
+            known[n] if alike and raw == old.raws[n] else _decoded(*key, raw, structure, page)
+            for n, (key, raw) in enumerate(zip(*tags, strict=True))
+        ]
+        joined = {name: value for part in parts for name, value in part.items()}
+        self._last = tags, parts, joined
+        return joined.copy()
+
+
+def listed_tags(
+    source: FileBytes, structure: TiffStructure, pattern: PagePattern, offset: int, *, page: int
+) -> PageTags:
+    """Return the tags of the page whose list of tags is at ``offset`` and has this pattern."""
+    near = source.read_up_to(offset, max(pattern.size, _NEAR))
+    numbers = pattern.numbers.unpack_from(near)
+    inline = iter(pattern.inline_values.unpack_from(near))
+    raws: list[bytes] = []
+    for tag in pattern.tags:
+        if isinstance(tag, Inline):
+            raws.append(next(inline))
+            continue
+        number = tag.number if tag.counted < 0 else numbers[tag.counted]
+        place, size = numbers[tag.at], number * tag.item
+        start = place - offset
+        if 0 <= start <= len(near) - size:
+            raws.append(near[start : start + size])
+        else:
+            raws.append(structure.raw(Field(tag.kind, number, None, place), page=page))
+    return PageTags(pattern.keys, raws)
+
+
+def tags_of(structure: TiffStructure, directory: Directory, *, page: int) -> PageTags:
+    """Return the tags of a page that has no pattern."""
+    kept = {code: field for code, field in directory.fields.items() if code not in LEFT_OUT}
+    raws = [structure.raw(field, page=page) for field in kept.values()]
+    return PageTags(tuple((code, field.type) for code, field in kept.items()), raws)
+
+
+def _decoded(code: int, kind: int, raw: bytes, structure: TiffStructure, page: int) -> JSONObject:
+    field = Field(kind, len(raw) // (ifd.item_size(kind) or 1), raw, 0)
+    return tags_as_json({code: structure.value(field, page=page)})

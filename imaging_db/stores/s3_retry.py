@@ -45,13 +45,14 @@ class Patience(threading.local):
         self._seconds = seconds
         self._depth = 0
         self._since: float | None = None
+        self._spent = 0
         self._told = False
 
     @contextlib.contextmanager
     def operation(self) -> Iterator[None]:
         """Count what happens inside as one operation; operations inside it are part of it."""
         if self._depth == 0:
-            self._since, self._told = None, False
+            self._since, self._spent, self._told = None, 0, False
         self._depth += 1
         try:
             yield
@@ -62,15 +63,20 @@ class Patience(threading.local):
         """Forget the trouble: something large has gone well."""
         self._since = None
 
+    def spend(self, *, attempts: int) -> None:
+        """Count ``attempts`` of the next request as made already, by other means."""
+        self._spent = attempts
+
     def pause(self, attempt: int, *, attempts: int, where: str, cause: str) -> float | None:
         """Return the seconds to wait after failed ``attempt`` (from 1), None where it is enough.
 
-        The first pause of an operation is logged as a warning.
+        What was spent before is counted, too. The first pause of an operation is logged as a warning.
         """
         now = time.monotonic()
-        self._since = now if self._since is None else self._since
+        begun = self._since = now if self._since is None else self._since
+        attempt += self._spent
         seconds = backoff_seconds(attempt)
-        if attempt >= attempts or now + seconds - self._since > self._seconds:
+        if attempt >= attempts or now + seconds - begun > self._seconds:
             return None
         if not self._told:
             self._told = True
@@ -88,17 +94,18 @@ def retry_requests(client: S3Client, patience: Patience, *, attempts: int) -> No
     most = attempts
 
     def seconds(*, attempts: int, **event: Any) -> float | None:
-        cause = _passing(event["response"], event["caught_exception"])
+        cause = passing(event["response"], event["caught_exception"])
         if cause is None:
+            patience.spend(attempts=0)
             return None
-        where = _server(event["request_dict"]["url"])
+        where = server_of(event["request_dict"]["url"])
         return patience.pause(attempts, attempts=most, where=where, cause=cause)
 
     client.meta.events.register("needs-retry.s3", seconds)  # type: ignore[arg-type]  # the answer counts
     client.meta.events.register("after-call.s3.UploadPart", patience.renew)
 
 
-def _passing(response: tuple[Any, dict[str, Any]] | None, error: Exception | None) -> str | None:
+def passing(response: tuple[Any, dict[str, Any]] | None, error: Exception | None) -> str | None:
     """Return what failed, None where it did not fail or sending it again cannot help."""
     if isinstance(error, (NoConnection, HTTPClientError)):
         return "no answer" if "timeout" in type(error).__name__.lower() else "no connection"
@@ -111,6 +118,7 @@ def _passing(response: tuple[Any, dict[str, Any]] | None, error: Exception | Non
     return None
 
 
-def _server(url: str) -> str:
+def server_of(url: str) -> str:
+    """Return the server of ``url`` for people, without user and password."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

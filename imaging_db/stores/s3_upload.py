@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from imaging_db.errors import ChecksumMismatch
 from imaging_db.model import sha256_of_bytes
-from imaging_db.stores.s3_client import S3Traits, integrity
+from imaging_db.stores.s3_bucket import Bucket
+from imaging_db.stores.s3_client import S3Traits, base64_of
 from imaging_db.stores.s3_errors import FOREIGN
 from imaging_db.stores.stream import SourceStream
 
 if TYPE_CHECKING:
-    from types_boto3_s3.client import S3Client
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
 _MOST_PARTS = 10_000  # Amazon S3 user guide, "multipart upload limits"
@@ -43,11 +43,14 @@ class Upload(Protocol):
     def composite(self) -> str | None:
         """Return the base64 SHA-256 that S3 would keep for its parts, None for one request."""
 
-    def send(self, client: S3Client, bucket: str, traits: S3Traits, **condition: Any) -> str:
+    def send(self, bucket: Bucket, traits: S3Traits, **condition: str) -> str:
         """Send everything and return the ETag.
 
         ``condition`` goes to the request that makes the object visible.
         """
+
+    def has_arrived(self, etag: str, traits: S3Traits) -> bool:
+        """Return True where a put that was answered with ``etag`` proves that these bytes are there."""
 
     def check(self) -> None:
         """Raise `ChecksumMismatch` where the bytes here are not those of ``sha256``."""
@@ -58,7 +61,7 @@ class Body:
     """Bytes that are sent in one PUT."""
 
     key: str
-    data: bytes
+    data: bytes | memoryview
     sha256: str
     composite: None = None
 
@@ -67,17 +70,19 @@ class Body:
         """Return the number of bytes."""
         return len(self.data)
 
-    def send(self, client: S3Client, bucket: str, traits: S3Traits, **condition: Any) -> str:
+    @cached_property
+    def md5(self) -> bytes:
+        """Return the MD5 of the bytes; it takes longer than all the rest of a put."""
+        return md5_of(self.data)
+
+    def send(self, bucket: Bucket, traits: S3Traits, **condition: str) -> str:
         """Send everything in one request; return its ETag."""
-        done = client.put_object(
-            Bucket=bucket,
-            Key=self.key,
-            Body=self.data,
-            Metadata={"sha256": self.sha256},
-            **integrity(self.data, sha256=self.sha256, traits=traits),
-            **condition,
-        )
-        return done.get("ETag", "")
+        sums = checksum(self.sha256) if traits.checksums else content_md5(self.md5)
+        return bucket.put(self.key, self.data, sha256=self.sha256, options=sums | condition)
+
+    def has_arrived(self, etag: str, traits: S3Traits) -> bool:
+        """Return True where the server has compared a SHA-256, or answers with the right MD5."""
+        return traits.checksums or etag.strip('"') == self.md5.hex()
 
     def check(self) -> None:
         """Raise `ChecksumMismatch` where the caller's SHA-256 is of other bytes."""
@@ -114,38 +119,64 @@ class Parts:
         whole = base64.b64encode(hashlib.sha256(b"".join(digests)).digest()).decode()
         return f"{whole}-{len(digests)}"
 
-    def send(self, client: S3Client, bucket: str, traits: S3Traits, **condition: Any) -> str:
+    def send(self, bucket: Bucket, traits: S3Traits, **condition: str) -> str:
         """Send all parts and complete the upload; abort it on anything else, an interrupt too."""
-        target: dict[str, Any] = {"Bucket": bucket, "Key": self.key}
+        target: dict[str, Any] = {"Bucket": bucket.name, "Key": self.key}
         options: dict[str, Any] = {"ChecksumAlgorithm": "SHA256"} if traits.checksums else {}
         if self._given:
             options["Metadata"] = {"sha256": self._given}
+        client = bucket.client()
         upload = client.create_multipart_upload(**target, **options)
         target["UploadId"] = upload["UploadId"]
         try:
-            parts = list(self._send_parts(client, target, traits))
+            parts = list(self._send_parts(bucket, upload["UploadId"], traits))
             done = client.complete_multipart_upload(
-                **target, MultipartUpload={"Parts": parts}, **condition
+                **target,
+                MultipartUpload={"Parts": parts},
+                **condition,  # type: ignore[arg-type]  # all of them are texts
             )
         except BaseException:
             with contextlib.suppress(*FOREIGN):  # what is left, the bucket's lifecycle rule removes
                 client.abort_multipart_upload(**target)
             raise
+        bucket.genuine(done)
         return done.get("ETag", "")
+
+    def has_arrived(self, etag: str, traits: S3Traits) -> bool:
+        """Return False: each part may have been checked, not what was made of them."""
+        return False
 
     def check(self) -> None:
         """Return at once: the bytes are compared while they are read."""
 
     def _send_parts(
-        self, client: S3Client, target: dict[str, Any], traits: S3Traits
+        self, bucket: Bucket, upload: str, traits: S3Traits
     ) -> Iterator[CompletedPartTypeDef]:
         for number, data in enumerate(self._chunks(sha256=self._given), 1):
-            sums = integrity(data, sha256=sha256_of_bytes(data), traits=traits)
-            done = client.upload_part(**target, PartNumber=number, Body=data, **sums)
-            part: CompletedPartTypeDef = {"PartNumber": number, "ETag": done["ETag"]}
+            sha256 = sha256_of_bytes(data)
+            sums = checksum(sha256) if traits.checksums else content_md5(md5_of(data))
+            etag = bucket.put_part(
+                self.key, data, upload=upload, number=number, sha256=sha256, sums=sums
+            )
+            part: CompletedPartTypeDef = {"PartNumber": number, "ETag": etag}
             if traits.checksums:
                 part["ChecksumSHA256"] = sums["ChecksumSHA256"]
             yield part
 
     def _chunks(self, *, sha256: str | None = None) -> Iterator[bytes]:
         return self._source.chunks(sha256=sha256, chunk_bytes=self.part_bytes)
+
+
+def checksum(sha256: str) -> dict[str, str]:
+    """Return the parameter by which a server that knows SHA-256 checks bytes on arrival."""
+    return {"ChecksumSHA256": base64_of(sha256)}
+
+
+def content_md5(md5: bytes) -> dict[str, str]:
+    """Return the oldest such parameter; servers that ignore the newer ones often check it."""
+    return {"ContentMD5": base64.b64encode(md5).decode()}
+
+
+def md5_of(data: bytes | memoryview) -> bytes:
+    """Return the MD5 of ``data``, as a check against accidents only."""
+    return hashlib.md5(data, usedforsecurity=False).digest()

@@ -35,6 +35,7 @@ from imaging_db.model import (
     sha256_of_pixels,
 )
 from imaging_db.readers.base import Match, Reader, ReaderOptions, ReaderSpec, ReadLimits
+from imaging_db.readers.frame_buffer import FrameBuffer
 
 THREADS = 8
 
@@ -151,6 +152,34 @@ class ReaderContract:
             pixels[...] = 0
             assert sha256_of_pixels(reader.read(frame)) == before
 
+    def test_pixels_can_be_read_into_memory_that_the_caller_lends(
+        self, spec: ReaderSpec, source: Path, options: ReaderOptions
+    ) -> None:
+        """With ``out`` the same pixels lie in that array, whatever was in it before."""
+        buffer = FrameBuffer()
+        with spec.open(source, options) as reader:
+            for frame in reader.frames():
+                lent = buffer.for_frame(frame)
+                lent.reshape(-1).view(np.uint8)[:] = 0xA5
+                found = reader.read(frame, out=lent)
+                assert found is lent
+                assert sha256_of_pixels(found) == sha256_of_pixels(reader.read(frame))
+
+    def test_memory_that_is_not_the_frames_is_refused(
+        self, spec: ReaderSpec, source: Path, options: ReaderOptions
+    ) -> None:
+        """Another shape or type, or read-only memory, is a `ValueError`; nothing is put there."""
+        with spec.open(source, options) as reader:
+            frame = next(iter(reader.frames()))
+            wide = np.zeros((frame.shape[0] + 1, *frame.shape[1:]), frame.dtype)
+            other = "uint8" if frame.dtype == "complex128" else "complex128"
+            closed = np.zeros(frame.shape, frame.dtype)
+            closed.flags.writeable = False
+            for out in (wide, closed, np.zeros(frame.shape, other)):
+                with pytest.raises(ValueError, match="out"):
+                    reader.read(frame, out=out)
+                assert not out.any()
+
     def test_threads_read_what_one_thread_reads(
         self, spec: ReaderSpec, source: Path, options: ReaderOptions
     ) -> None:
@@ -164,7 +193,11 @@ class ReaderContract:
             def read_all(offset: int) -> list[str]:
                 gate.wait(timeout=30)
                 order = [(n + offset) % len(frames) for n in range(len(frames))] * rounds
-                found = {n: sha256_of_pixels(reader.read(frames[n])) for n in order}
+                buffer = FrameBuffer()
+                found = {}
+                for n in order:
+                    out = buffer.for_frame(frames[n]) if n % 2 else None
+                    found[n] = sha256_of_pixels(reader.read(frames[n], out))
                 return [found[n] for n in range(len(frames))]
 
             with ThreadPoolExecutor(THREADS) as pool:

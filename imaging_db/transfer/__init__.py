@@ -6,6 +6,7 @@ from imaging_db.transfer.plan import Planner, UploadPlan
 from imaging_db.transfer.report import (
     DownloadReport,
     Outcome,
+    Paced,
     Progress,
     Silent,
     UploadReport,
@@ -18,6 +19,7 @@ __all__ = [
     "DownloadReport",
     "Downloader",
     "Outcome",
+    "Paced",
     "Planner",
     "Progress",
     "Silent",

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from imaging_db.config import Manifest, ManifestRow
 from imaging_db.errors import ConfigError, ImagingDBError, Interrupted, UnexpectedError
+from imaging_db.transfer.compare import kept_otherwise
 from imaging_db.transfer.plan import Planner, UploadPlan
 from imaging_db.transfer.report import Outcome, UploadReport
 from imaging_db.transfer.upload import Uploader
@@ -80,13 +81,21 @@ def upload_rows(
 def _upload_row(plan: UploadPlan, uploader: Uploader) -> UploadReport:
     failed = UploadReport(plan.draft.serial, plan.where, Outcome.FAILED, plan.draft.nbr_objects)
     try:
-        return uploader.upload(plan)
+        return _with_codec(uploader.upload(plan), plan, uploader)
     except Interrupted:
         raise
     except ImagingDBError as error:
         return replace(failed, error=error)
     except Exception as error:  # noqa: BLE001 - a bug in one row must not stop the others
         return replace(failed, error=_bug(error))
+
+
+def _with_codec(report: UploadReport, plan: UploadPlan, uploader: Uploader) -> UploadReport:
+    """Who asked for one codec must hear that a dataset which is there already has another."""
+    if report.outcome is not Outcome.ALREADY_THERE:
+        return report
+    notes = kept_otherwise(uploader.catalog.dataset(report.serial), plan)
+    return replace(report, notes=(*report.notes, *notes))
 
 
 def _bug(error: Exception) -> UnexpectedError:

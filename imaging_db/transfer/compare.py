@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from imaging_db.catalog import Catalog
+from imaging_db.codecs import DEFAULT_CODEC
 from imaging_db.model import (
     Dataset,
     FrameSelection,
@@ -30,6 +31,17 @@ def same_content(catalog: Catalog, existing: Dataset, plan: UploadPlan, *, worke
     if draft.upload_type is UploadType.FILE:
         return _same_files(catalog, existing, plan, workers)
     return _same_frames(catalog, existing, plan, workers)
+
+
+def kept_otherwise(existing: Dataset, plan: UploadPlan) -> tuple[str, ...]:
+    """Return a note where a dataset that is there is kept with another codec than the plan asks for."""
+    asked = plan.draft.codec
+    unusual = plan.draft.fingerprint != plan.mark
+    kept = existing.codec or (DEFAULT_CODEC if unusual else asked)
+    same = asked == kept or existing.fingerprint == plan.draft.fingerprint
+    if same or asked is None or existing.upload_type is not UploadType.FRAMES:
+        return ()
+    return (f"it is kept as {kept}, not as {asked}, and stays so as long as its pixels are these",)
 
 
 def read_all(plan: UploadPlan, *, workers: int) -> None:

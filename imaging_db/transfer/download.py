@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -28,7 +29,15 @@ from imaging_db.model import (
     UploadType,
 )
 from imaging_db.stores.base import Store
+from imaging_db.stores.layout import object_key
 from imaging_db.transfer.channels import absent, with_numeric_names
+from imaging_db.transfer.convert import (
+    check_conversion,
+    convert,
+    converted,
+    is_converted,
+    is_kept_as,
+)
 from imaging_db.transfer.fetch import (
     damage_told,
     decode_checked,
@@ -49,15 +58,22 @@ from imaging_db.transfer.store_object import sha256_of_file
 
 Item = TypeVar("Item", StoredFrame, StoredFile)
 
+_AHEAD = 256  # results that may wait while a page of rows is read
+_STORED_COPIES = 1  # of a frame as it is stored, about half its raw size: two while it is received
+
 
 @dataclass(frozen=True)
 class Downloader:
-    """Downloads from one catalog and one store."""
+    """Downloads from one catalog and one store.
+
+    ``codec`` is what frames are converted to where it holds them, None leaves them as they are stored.
+    """
 
     catalog: Catalog
     store: Store
     workers: int | None = None
     progress: Progress = field(default_factory=Silent)
+    codec: str | None = None
 
     def download(
         self,
@@ -82,13 +98,13 @@ class Downloader:
         FolderBusy
             Another run downloads to the same folder.
         """
+        check_conversion(self.codec)
         selection = selection or FrameSelection()
         folder = DownloadFolder(dest, dataset.serial)
         if dataset.upload_type is UploadType.FILE:
-            if not selection.everything:
-                raise UsageError(
-                    f"{dataset.serial} holds files, not frames: -c -z -t -p mean nothing"
-                )
+            if self.codec or not selection.everything:
+                options = "-c -z -t -p mean" if self.codec is None else "--convert means"
+                raise UsageError(f"{dataset.serial} holds files, not frames: {options} nothing")
             with folder.locked():
                 return self._download_files(dataset, folder, objects=objects)
         selection = with_numeric_names(self.catalog, dataset.serial, selection)
@@ -115,18 +131,36 @@ class Downloader:
         acquisition = self.catalog.acquisition(dataset.serial)
         folder.write(GLOBAL_NAME, global_metadata_json(dataset, acquisition))
         with folder.writing(FRAMES_NAME) as stream:
-            write_frames_csv(self.catalog.frames(dataset.serial, selection), stream)
+            frames = self.catalog.frames(dataset.serial, selection)
+            write_frames_csv((converted(frame, self.codec) for frame in frames), stream)
 
     def _download_frames(
         self, dataset: Dataset, folder: DownloadFolder, selection: FrameSelection, total: int
     ) -> DownloadReport:
         frames = self.catalog.frames(dataset.serial, selection, with_metadata=False)
         size = _frame_bytes(self.catalog.acquisition(dataset.serial))
-        workers = worker_count(self.workers, frame_bytes=size, remote=dataset.storage == "s3")
-        run = _Run(dataset, folder, total, self.progress)
-        return run.fetch(
-            frames if total else (), partial(self._fetch_frame, dataset, folder), workers=workers
+        workers = worker_count(
+            self.workers,
+            frame_bytes=size,
+            remote=dataset.storage == "s3",
+            copies=_STORED_COPIES if self.codec is None else None,
         )
+        run = _Run(dataset, folder, total, self.progress)
+        unfit: Counter[str] = Counter()
+        report = run.fetch(
+            self._counted(frames if total else (), unfit),
+            partial(self._fetch_frame, dataset, folder),
+            workers=workers,
+        )
+        return replace(report, notes=_unconverted(unfit, total, self.codec))
+
+    def _counted(self, frames: Iterable[StoredFrame], unfit: Counter[str]) -> Iterator[StoredFrame]:
+        """Yield frames, and count by type those that the codec asked for does not hold."""
+        for frame in frames:
+            stays = self.codec is not None and converted(frame, self.codec) is frame
+            if stays and self.codec is not None and not is_kept_as(frame, self.codec):
+                unfit[frame.dtype or "unknown type"] += 1
+            yield frame
 
     def _download_files(
         self, dataset: Dataset, folder: DownloadFolder, *, objects: bool
@@ -141,10 +175,15 @@ class Downloader:
     def _fetch_frame(
         self, dataset: Dataset, folder: DownloadFolder, frame: StoredFrame
     ) -> tuple[bool, int]:
-        if _is_frame(folder.target(frame.file_name), frame):
+        wanted = converted(frame, self.codec)
+        there = _is_frame if wanted is frame else is_converted
+        if there(folder.target(wanted.file_name), wanted):
             return False, 0
         data = fetch_frame(frame, store=self.store, directory=dataset.storage_dir)
-        folder.write(frame.file_name, data)
+        if wanted is not frame and self.codec is not None:
+            key = object_key(dataset.storage_dir, frame.file_name)
+            data = convert(data, frame, codec=self.codec, key=key)
+        folder.write(wanted.file_name, data)
         return True, len(data)
 
     def _fetch_file(
@@ -193,7 +232,15 @@ class _Run:
         started = time.monotonic()
         self.progress.start(self.dataset.serial, self.total)
         try:
-            with closing(pooled(damage_told(work), items, workers=workers, stop=stop)) as results:
+            found = pooled(
+                damage_told(work),
+                items,
+                workers=workers,
+                stop=stop,
+                ahead=_AHEAD,
+                unread=self._took,
+            )
+            with closing(found) as results:
                 for result in results:
                     self._took(result)
         except KeyboardInterrupt as stop:
@@ -235,10 +282,21 @@ def _failed(dataset: Dataset, failures: Sequence[ImagingDBError], total: int) ->
     )
 
 
+def _unconverted(unfit: Counter[str], total: int, codec: str | None) -> tuple[str, ...]:
+    """Return a note where frames came as they are stored though a codec was asked for."""
+    if not unfit:
+        return ()
+    return (
+        f"{unfit.total()} of {total} frames came as they are stored: {codec} does not hold {', '.join(unfit)}",
+    )
+
+
 def _frame_bytes(acquisition: Acquisition) -> int:
     """Return the raw size of a frame; of a ragged dataset a generous guess."""
+    import numpy as np
+
     sides = (acquisition.height or 4096) * (acquisition.width or 4096)
-    return sides * (acquisition.colors or 1) * 4
+    return sides * (acquisition.colors or 1) * np.dtype(acquisition.dtype or "float32").itemsize
 
 
 def _has_hash(path: Path, sha256: str | None, stop: StopFlag | None = None) -> bool:

@@ -52,8 +52,10 @@ def decode_checked(data: bytes, frame: StoredFrame, *, key: str) -> Any:
         The pixels differ from the record.
     IntegrityError
         The bytes are no picture.
+    SchemaOutOfDate
+        A newer version wrote them with a codec of its own.
     """
-    pixels = decode_frame(data, dtype=frame.dtype, where=key)
+    pixels = decode_frame(data, dtype=frame.dtype, codec=frame.codec, where=key)
     if frame.sha256 is None:
         return pixels
     found = sha256_of_pixels(pixels)

@@ -23,7 +23,12 @@ _log = logging.getLogger(__name__)
 
 
 class DownloadFolder:
-    """``<dest>/<serial>``, made if it is not there and locked against a second run."""
+    """``<dest>/<serial>``, made if it is not there and locked against a second run.
+
+    A file has its name only once all its bytes were written and compared with their hash. Nothing is
+    forced to disk, as by any copying: after a power cut the same command, run again, compares every file
+    with its hash and fetches what was lost.
+    """
 
     def __init__(self, dest: Path, serial: str) -> None:
         self.path = dest.absolute() / check_key(serial)
@@ -86,8 +91,9 @@ class DownloadFolder:
             folder /= part
             if folder.is_symlink():
                 raise UnsafePath(f"{folder} is a link, nothing is written through it")
-        with _mapped(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        if folder is not self.path:
+            with _mapped(path):
+                folder.mkdir(parents=True, exist_ok=True)
         return path
 
     @contextmanager
@@ -115,9 +121,19 @@ class DownloadFolder:
             raise
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a whole small file."""
-        with self.writing(name) as stream:
-            stream.write(data)
+        """Write a whole file that is in memory; raises as `writing` does."""
+        target = self.target(name)
+        part = target.with_name(temporary_name())
+        try:
+            with _mapped(target):
+                with io.FileIO(part, "xb") as stream:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[stream.write(rest) :]
+                part.replace(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
 
 class _PartFile(io.FileIO):

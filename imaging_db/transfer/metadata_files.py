@@ -24,7 +24,14 @@ FRAME_COLUMNS = (
     "dtype",
     "object_sha256",
     "metadata_json",
+    "intensity_min",
+    "intensity_max",
+    "intensity_mean",
+    "saturated_share",
+    "focus",
 )
+_UNMEASURED = (None,) * 5
+_as_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one for each frame
 
 
 def global_metadata(dataset: Dataset, acquisition: Acquisition) -> dict[str, Any]:
@@ -62,6 +69,12 @@ def global_metadata_json(dataset: Dataset, acquisition: Acquisition) -> bytes:
 def frame_record(frame: StoredFrame) -> dict[str, Any]:
     """Return one frame under the names of `FRAME_COLUMNS`, its metadata as an object."""
     c, z, t, p = frame.coords
+    found = frame.quality
+    quality = (
+        _UNMEASURED
+        if found is None
+        else (found.minimum, found.maximum, found.mean, found.saturated, found.focus)
+    )
     values = (
         c,
         z,
@@ -74,6 +87,7 @@ def frame_record(frame: StoredFrame) -> dict[str, Any]:
         frame.dtype,
         frame.object_sha256,
         frame.metadata,
+        *quality,
     )
     return dict(zip(FRAME_COLUMNS, values, strict=True))
 
@@ -85,6 +99,6 @@ def write_frames_csv(frames: Iterable[StoredFrame], target: IO[bytes]) -> None:
     writer.writerow(("", *FRAME_COLUMNS))
     for index, frame in enumerate(frames):
         record = frame_record(frame)
-        record["metadata_json"] = json.dumps(record["metadata_json"], ensure_ascii=False)
+        record["metadata_json"] = _as_json(record["metadata_json"])
         writer.writerow((index, *record.values()))
     text.detach()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from imaging_db.codecs import codec_for, suffix_of
+from imaging_db.codecs import DEFAULT_CODEC, check_codec, codec_for, suffix_of
 from imaging_db.config import ManifestRow, MetadataSchema, Settings, UploadSettings
 from imaging_db.errors import (
     CorruptSource,
@@ -18,9 +21,7 @@ from imaging_db.errors import (
 )
 from imaging_db.model import (
     DatasetDraft,
-    FrameCoords,
     JSONObject,
-    PageRef,
     SourceFile,
     SourceFrame,
     UploadType,
@@ -29,7 +30,10 @@ from imaging_db.readers import registry
 from imaging_db.readers.base import Reader, ReaderOptions, ReaderSpec, ReadLimits
 from imaging_db.readers.filename_parsers import get_parser
 from imaging_db.stores.layout import frame_name, object_key, storage_dir
+from imaging_db.transfer.places import FramePlaces
 from imaging_db.transfer.sources import empty_folders_note, files_of, fingerprint
+
+_Kind = tuple[str, tuple[int, ...]]  # what decides how a frame is kept: its type and shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,8 @@ class UploadPlan:
     """What will be done for one row. ``where`` names the row in messages.
 
     ``reader`` names the format, None for files stored as they are, whose names are in ``files``.
-    ``raw_bytes`` counts pixels or file bytes, ``frame_bytes`` the largest frame.
+    ``raw_bytes`` counts pixels or file bytes, ``frame_bytes`` the largest frame. ``mark`` is the
+    fingerprint of the source; that of the draft says also how its frames are kept.
     """
 
     where: str
@@ -48,6 +53,7 @@ class UploadPlan:
     files: tuple[SourceFile, ...]
     raw_bytes: int
     frame_bytes: int
+    mark: str
     notes: tuple[str, ...] = ()
 
     @property
@@ -78,7 +84,7 @@ class UploadPlan:
             A file was written to, added or removed.
         """
         paths = [file.path for file in files_of(self.source)] if sources is None else sources
-        if _mark(paths, self.source, self.reader, self.options) != self.draft.fingerprint:
+        if _mark(paths, self.source, self.reader, self.options) != self.mark:
             raise SourceChanged(
                 self.source, "changed since it was planned", hint="rerun when it rests"
             )
@@ -86,7 +92,7 @@ class UploadPlan:
 
 def frame_key(draft: DatasetDraft, frame: SourceFrame) -> str:
     """Return the key that a frame will have."""
-    codec = codec_for(frame.dtype, frame.shape, preferred=draft.codec or "png")
+    codec = codec_for(frame.dtype, frame.shape, preferred=draft.codec or DEFAULT_CODEC)
     return object_key(draft.storage_dir, frame_name(frame.coords, suffix_of(codec)))
 
 
@@ -94,13 +100,15 @@ class Planner:
     """Makes plans for the rows of one CSV; the reader and the schema are looked up once."""
 
     def __init__(self, settings: Settings) -> None:
-        """Check what the config names: reader, parser, schema; `ConfigError` where one does not exist."""
+        """Check what the config names: reader, parser, schema, codec; `ConfigError` where one is not there."""
         self._settings = settings
         upload = settings.upload
         self._spec = registry.get(upload.frames_format) if upload.frames_format else None
         if upload.filename_parser:
             get_parser(upload.filename_parser)
         self._schema = MetadataSchema(upload.meta_schema) if upload.meta_schema else None
+        if upload.upload_type is UploadType.FRAMES:
+            check_codec(upload.frames_codec)
 
     def plan(self, row: ManifestRow, where: str) -> UploadPlan:
         """Return the plan of a row, after everything was checked that needs no pixels.
@@ -124,20 +132,21 @@ class Planner:
     def _plan_frames(self, row: ManifestRow, where: str, spec: ReaderSpec) -> UploadPlan:
         options = reader_options(self._settings.upload, row.positions)
         with spec.open(row.source, options) as reader:
-            sizes = _check_frames(reader, self._schema)
-            acquisition = reader.acquisition
-            if acquisition.nbr_frames != len(sizes):
+            kinds = _check_frames(reader, self._schema)
+            acquisition, count = reader.acquisition, kinds.total()
+            if acquisition.nbr_frames != count:
                 raise CorruptSource(
-                    row.source, f"promises {acquisition.nbr_frames} frames and gives {len(sizes)}"
+                    row.source, f"promises {acquisition.nbr_frames} frames and gives {count}"
                 )
             mark = _mark(reader.sources, row.source, spec.name, options)
+        codec = _kept_as(kinds, self._settings.upload.frames_codec)
         draft = self._draft(
             row,
-            mark,
-            len(sizes),
+            mark if codec == _kept_as(kinds, DEFAULT_CODEC) else _mark_with(codec, mark),
+            count,
             acquisition.metadata,
             acquisition=acquisition,
-            codec=self._settings.upload.frames_codec,
+            codec=codec,
         )
         return UploadPlan(
             where=where,
@@ -146,8 +155,9 @@ class Planner:
             reader=spec.name,
             options=options,
             files=(),
-            raw_bytes=sum(sizes),
-            frame_bytes=max(sizes),
+            raw_bytes=sum(_frame_bytes(kind) * number for kind, number in kinds.items()),
+            frame_bytes=max(map(_frame_bytes, kinds)),
+            mark=mark,
             notes=acquisition.notes,
         )
 
@@ -168,6 +178,7 @@ class Planner:
             files=files,
             raw_bytes=sum(file.size for file in files),
             frame_bytes=0,
+            mark=mark,
             notes=empty_folders_note(row.source),
         )
 
@@ -197,6 +208,17 @@ def _mark(paths: Iterable[Path], source: Path, reader: str | None, options: Read
     return fingerprint(paths, source, settings=settings)
 
 
+def _mark_with(codec: str, mark: str) -> str:
+    """Frames of one codec must not be mixed with those that an unfinished upload left of another."""
+    return hashlib.sha256(f"{codec} {mark}".encode()).hexdigest()
+
+
+def _kept_as(kinds: Iterable[_Kind], asked: str) -> str:
+    """Return the codec that all frames will have, the one asked for where they have several."""
+    found = {codec_for(dtype, shape, preferred=asked) for dtype, shape in kinds}
+    return found.pop() if len(found) == 1 else asked
+
+
 def reader_options(upload: UploadSettings, positions: tuple[int, ...] | None) -> ReaderOptions:
     """Return what config and row say to a reader."""
     defaults = ReadLimits()
@@ -207,25 +229,28 @@ def reader_options(upload: UploadSettings, positions: tuple[int, ...] | None) ->
     return ReaderOptions(positions, upload.filename_parser, limits)
 
 
-def _check_frames(reader: Reader, schema: MetadataSchema | None) -> list[int]:
-    """Return the bytes of each frame, after every frame was checked without its pixels."""
-    sizes: list[int] = []
-    seen: dict[FrameCoords, PageRef] = {}
+def _check_frames(reader: Reader, schema: MetadataSchema | None) -> Counter[_Kind]:
+    """Return how many frames of each kind there are, after each was checked without its pixels."""
+    kinds: Counter[_Kind] = Counter()
+    places = FramePlaces()
     for frame in reader.frames():
-        earlier = seen.setdefault(frame.coords, frame.source)
-        if earlier is not frame.source:
-            raise CorruptSource(
-                frame.source.path,
-                f"lies at {frame.coords} as page {earlier.page} of {earlier.path.name} does",
-                page=frame.source.page,
-            )
-        sizes.append(_check_frame(frame, schema))
-    if not sizes:
+        places.add(frame.coords)
+        _check_frame(frame, schema)
+        kinds[frame.dtype, frame.shape] += 1
+    if not kinds:
         raise CorruptSource(reader.sources[0] if reader.sources else "source", "holds no frame")
-    return sizes
+    repeated = places.first_repeated()
+    if repeated is not None:
+        earlier, frame = (next(islice(reader.frames(), n, None)) for n in repeated)
+        raise CorruptSource(
+            frame.source.path,
+            f"lies at {frame.coords} as page {earlier.source.page} of {earlier.source.path.name} does",
+            page=frame.source.page,
+        )
+    return kinds
 
 
-def _check_frame(frame: SourceFrame, schema: MetadataSchema | None) -> int:
+def _check_frame(frame: SourceFrame, schema: MetadataSchema | None) -> None:
     try:
         codec_for(frame.dtype, frame.shape)
     except UsageError as error:
@@ -234,10 +259,10 @@ def _check_frame(frame: SourceFrame, schema: MetadataSchema | None) -> int:
     if found is not None:
         field, cause = found
         raise MissingMetadata(frame.source.path, field, cause, page=frame.source.page)
-    return math.prod(frame.shape) * _item_size(frame.dtype)
 
 
-def _item_size(dtype: str) -> int:
+def _frame_bytes(kind: _Kind) -> int:
     import numpy as np
 
-    return np.dtype(dtype).itemsize
+    dtype, shape = kind
+    return math.prod(shape) * np.dtype(dtype).itemsize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -45,7 +46,10 @@ class UploadReport:
 
 @dataclass(frozen=True, slots=True)
 class DownloadReport:
-    """One download: where it lies, how many objects were written and how many were there already."""
+    """One download: where it lies, how many objects were written and how many were there already.
+
+    ``nbr_bytes`` counts the bytes of the files that were written.
+    """
 
     serial: str
     noun: str
@@ -54,6 +58,7 @@ class DownloadReport:
     kept: int
     nbr_bytes: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +106,37 @@ class Silent:
 
     def finish(self) -> None:
         """Say nothing."""
+
+
+class Paced:
+    """Progress that tells another one ten times a second at most: drawing costs more than a small frame."""
+
+    _SECONDS = 0.1
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._objects = self._bytes = 0
+        self._told_at = 0.0
+
+    def start(self, title: str, total: int) -> None:
+        """Begin at once."""
+        self._progress.start(title, total)
+        self._told_at = time.monotonic()
+
+    def advance(self, objects: int, nbr_bytes: int) -> None:
+        """Add to what will be told."""
+        self._objects += objects
+        self._bytes += nbr_bytes
+        if time.monotonic() - self._told_at >= self._SECONDS:
+            self._tell()
+
+    def finish(self) -> None:
+        """Tell what is left, and the end."""
+        self._tell()
+        self._progress.finish()
+
+    def _tell(self) -> None:
+        if self._objects or self._bytes:
+            self._progress.advance(self._objects, self._bytes)
+        self._objects = self._bytes = 0
+        self._told_at = time.monotonic()

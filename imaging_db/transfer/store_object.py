@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imaging_db.codecs import decode_frame, encode_frame
+from imaging_db.codecs import DEFAULT_CODEC, decode_frame, encode_frame
+from imaging_db.codecs.quality import measure
 from imaging_db.errors import (
     ChecksumMismatch,
     CorruptSource,
@@ -24,6 +27,7 @@ from imaging_db.model import (
     sha256_of_pixels,
 )
 from imaging_db.readers.base import Reader
+from imaging_db.readers.frame_buffer import FrameBuffer
 from imaging_db.stores.base import Store
 from imaging_db.stores.layout import frame_name, object_key
 from imaging_db.transfer.pool import StopFlag
@@ -31,58 +35,101 @@ from imaging_db.transfer.pool import StopFlag
 _CHUNK = 4 * 2**20
 
 
-def store_frame(
-    frame: SourceFrame, *, reader: Reader, store: Store, draft: DatasetDraft
-) -> tuple[StoredFrame, int]:
-    """Return the row of one frame and the bytes of its pixels, once it is in the store.
+@dataclass(frozen=True, slots=True)
+class FrameObject:
+    """A frame on its way into the store: its key, its bytes with their SHA-256, the row that it will have.
+
+    ``raw_bytes`` is the size of its pixels.
+    """
+
+    key: str
+    data: bytes
+    sha256: str
+    row: StoredFrame
+    raw_bytes: int
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes will be stored."""
+        return len(self.data)
+
+
+class ObjectMaker:
+    """Makes objects of the frames of an open reader; each thread reads into memory that it keeps."""
+
+    def __init__(self, reader: Reader, draft: DatasetDraft) -> None:
+        self._reader = reader
+        self._directory = draft.storage_dir
+        self._codec = draft.codec or DEFAULT_CODEC
+        self._thread = _Memory()
+
+    def make(self, frame: SourceFrame) -> FrameObject:
+        """Return a frame as it will be stored: read, hashed, measured, encoded, hashed again.
+
+        Raises
+        ------
+        ReaderError
+            The pixels cannot be read.
+        """
+        pixels = self._reader.read(frame, out=self._thread.buffer.for_frame(frame))
+        sha256, quality = sha256_of_pixels(pixels), measure(pixels)
+        encoded = encode_frame(pixels, codec=self._codec)
+        name = frame_name(frame.coords, encoded.suffix)
+        row = StoredFrame(
+            coords=frame.coords,
+            file_name=name,
+            sha256=sha256,
+            object_sha256=encoded.sha256,
+            object_size=len(encoded.data),
+            codec=encoded.codec,
+            width=pixels.shape[1],
+            height=pixels.shape[0],
+            colors=pixels.shape[2] if pixels.ndim == 3 else 1,
+            dtype=frame.dtype,
+            channel_name=frame.channel_name,
+            position_name=frame.position_name,
+            metadata=frame.metadata,
+            quality=quality,
+        )
+        key = object_key(self._directory, name)
+        return FrameObject(key, encoded.data, encoded.sha256, row, pixels.nbytes)
+
+
+class _Memory(threading.local):
+    """What each thread has for itself."""
+
+    def __init__(self) -> None:
+        self.buffer = FrameBuffer()
+
+
+def put_object(made: FrameObject, *, store: Store) -> tuple[StoredFrame, int]:
+    """Return the row of a frame and the bytes of its pixels, once it is in the store.
 
     Raises
     ------
-    ReaderError
-        The pixels cannot be read.
     ObjectConflict
         The store holds other pixels under the frame's key.
     """
-    pixels = reader.read(frame)
-    sha256 = sha256_of_pixels(pixels)
-    encoded = encode_frame(pixels, codec=draft.codec or "png")
-    name = frame_name(frame.coords, encoded.suffix)
-    key = object_key(draft.storage_dir, name)
-    object_sha256, object_size = encoded.sha256, len(encoded.data)
+    row = made.row
     try:
-        store.put(key, encoded.data, sha256=encoded.sha256)
+        store.put(made.key, made.data, sha256=made.sha256)
     except ObjectConflict as conflict:
-        object_sha256, object_size = _same_pixels(store, key, frame, sha256, conflict)
-    stored = StoredFrame(
-        coords=frame.coords,
-        file_name=name,
-        sha256=sha256,
-        object_sha256=object_sha256,
-        object_size=object_size,
-        codec=encoded.codec,
-        width=pixels.shape[1],
-        height=pixels.shape[0],
-        colors=pixels.shape[2] if pixels.ndim == 3 else 1,
-        dtype=frame.dtype,
-        channel_name=frame.channel_name,
-        position_name=frame.position_name,
-        metadata=frame.metadata,
-    )
-    return stored, pixels.nbytes
+        row = _with_same_pixels(row, made.key, store, conflict)
+    return row, made.raw_bytes
 
 
-def _same_pixels(
-    store: Store, key: str, frame: SourceFrame, sha256: str, conflict: ObjectConflict
-) -> tuple[str, int]:
+def _with_same_pixels(
+    row: StoredFrame, key: str, store: Store, conflict: ObjectConflict
+) -> StoredFrame:
     """An interrupted run of an older version may have encoded the same pixels to other bytes."""
     data = store.get(key)
     try:
-        found = sha256_of_pixels(decode_frame(data, dtype=frame.dtype, where=key))
+        found = sha256_of_pixels(decode_frame(data, dtype=row.dtype, where=key))
     except IntegrityError:
         raise conflict from None
-    if found != sha256:
+    if found != row.sha256:
         raise conflict
-    return sha256_of_bytes(data), len(data)
+    return replace(row, object_sha256=sha256_of_bytes(data), object_size=len(data))
 
 
 def store_file(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,19 +16,30 @@ from imaging_db.stores.base import Store
 from imaging_db.stores.layout import object_key
 from imaging_db.transfer.claims import HeldClaim
 from imaging_db.transfer.plan import UploadPlan, frame_key
-from imaging_db.transfer.pool import StopFlag, pooled
+from imaging_db.transfer.pool import Second, StopFlag, piped, pooled
 from imaging_db.transfer.report import Progress
-from imaging_db.transfer.store_object import store_file, store_frame
+from imaging_db.transfer.store_object import FrameObject, ObjectMaker, put_object, store_file
 
 _BATCH_ROWS = 1000
+_BATCH_BYTES = 256 * 2**20  # what a power cut costs at most; and the last flush waits for no more
 _BATCH_SECONDS = 10.0
+_AHEAD = 512  # objects that go on being stored while a batch is made durable
+_WAITING_BYTES = 64 * 2**20  # encoded, not yet put into a remote store
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """How many threads read and encode, and how many put into the store, 0 where the first do that too."""
+
+    encoders: int
+    putters: int = 0
 
 
 @dataclass
 class Stream:
     """Moves what is not in the store yet. A row is only written once its object survives a power cut.
 
-    ``done`` counts objects that are stored, ``reused`` those of them that an earlier run had stored.
+    ``stored`` counts objects that were put, ``reused`` those that an earlier run had put.
     """
 
     catalog: Catalog
@@ -36,12 +47,14 @@ class Stream:
     plan: UploadPlan
     held: HeldClaim
     progress: Progress
-    workers: int
-    done: int = 0
+    threads: Threads
+    stored: int = 0
     reused: int = 0
     stored_bytes: int = 0
     _frames: list[StoredFrame] = field(default_factory=list)
     _files: list[StoredFile] = field(default_factory=list)
+    _unrecorded_bytes: int = 0
+    _reused_told: int = 0
     _recorded_at: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
@@ -57,6 +70,7 @@ class Stream:
                 self._run_files()
             else:
                 self._run_frames()
+            self._tell(0, 0)
             self._record()
         except KeyboardInterrupt as stop:
             self._record()
@@ -69,19 +83,30 @@ class Stream:
             raise
 
     def _so_far(self) -> str:
-        return f"{self.done} of {self.plan.draft.nbr_objects} {self.plan.noun}s"
+        done = self.stored + self.reused
+        return f"{done} of {self.plan.draft.nbr_objects} {self.plan.noun}s"
 
     def _run_frames(self) -> None:
         with self.plan.open() as reader:
             self.plan.check_source(reader.sources)
-            work = partial(store_frame, reader=reader, store=self.store, draft=self.plan.draft)
-            with closing(
-                pooled(work, self._missing_frames(reader), workers=self.workers)
-            ) as results:
-                for stored, raw_bytes in results:
-                    self._frames.append(stored)
-                    self._took(stored.object_size or 0, raw_bytes)
+            with closing(self._stored_frames(reader)) as results:
+                for found in results:
+                    self._keep_frame(found)
+                    self._go_on(found[1])
             self.plan.check_source(reader.sources)
+
+    def _stored_frames(self, reader: Reader) -> Generator[tuple[StoredFrame, int], None, None]:
+        """Yield row and raw bytes of each frame once it is stored."""
+        make = ObjectMaker(reader, self.plan.draft).make
+        put = partial(put_object, store=self.store)
+        frames = self._missing_frames(reader.frames())
+        workers, ahead, unread = self.threads.encoders, _AHEAD, self._keep_frame
+        if self.threads.putters:
+            second = Second(put, self.threads.putters, _size, _WAITING_BYTES)
+            return piped(make, frames, second, workers=workers, ahead=ahead, unread=unread)
+        return pooled(
+            lambda frame: put(make(frame)), frames, workers=workers, ahead=ahead, unread=unread
+        )
 
     def _run_files(self) -> None:
         self.plan.check_source()
@@ -90,20 +115,22 @@ class Stream:
             store_file, store=self.store, directory=self.plan.draft.storage_dir, stop=stop
         )
         items = self._missing_files()
-        with closing(pooled(work, items, workers=self.workers, stop=stop)) as results:
+        workers = self.threads.putters or self.threads.encoders
+        files = pooled(work, items, workers=workers, stop=stop, unread=self._keep_file)
+        with closing(files) as results:
             for stored in results:
-                self._files.append(stored)
-                self._took(stored.size or 0, stored.size or 0)
+                self._keep_file(stored)
+                self._go_on(stored.size or 0)
         self.plan.check_source()
 
-    def _missing_frames(self, reader: Reader) -> Iterator[SourceFrame]:
+    def _missing_frames(self, frames: Iterable[SourceFrame]) -> Iterator[SourceFrame]:
         """Yield the frames that have no row yet, or whose object is not what the row says."""
         known = self.catalog.stored_coords(self.held.claim) if self.held.claim.resumed else {}
         there = self._sizes_there() if known else {}
         draft = self.plan.draft
-        for frame in reader.frames():
+        for frame in frames:
             size = known.get(frame.coords)
-            if not self._is_stored(frame_key(draft, frame), size, there):
+            if size is None or not self._is_stored(frame_key(draft, frame), size, there):
                 yield frame
 
     def _missing_files(self) -> Iterator[SourceFile]:
@@ -112,36 +139,50 @@ class Stream:
         directory = self.plan.draft.storage_dir
         for file in self.plan.files:
             size = known.get(file.name)
-            if not self._is_stored(object_key(directory, file.name), size, there):
+            if size is None or not self._is_stored(object_key(directory, file.name), size, there):
                 yield file
 
-    def _is_stored(self, key: str, size: int | None, there: dict[str, int]) -> bool:
+    def _is_stored(self, key: str, size: int, there: dict[str, int]) -> bool:
         """Return True where an object is as its row says; one that is damaged is removed, to come anew."""
-        if size is None or key not in there:
-            return False
-        if there[key] != size:
+        found = there.get(key)
+        if found == size:
+            self.reused += 1
+            return True
+        if found is not None:
             self.held.check()
             self.store.delete(key)
-            return False
-        self._reuse()
-        return True
+        return False
 
     def _sizes_there(self) -> dict[str, int]:
         return {found.key: found.size for found in self.store.list(self.plan.draft.storage_dir)}
 
-    def _reuse(self) -> None:
-        self.done += 1
-        self.reused += 1
-        self.progress.advance(1, 0)
+    def _keep_frame(self, found: tuple[StoredFrame, int]) -> None:
+        self._frames.append(found[0])
+        self._count(found[0].object_size or 0)
 
-    def _took(self, stored_bytes: int, raw_bytes: int) -> None:
+    def _keep_file(self, stored: StoredFile) -> None:
+        self._files.append(stored)
+        self._count(stored.size or 0)
+
+    def _count(self, nbr_bytes: int) -> None:
+        self.stored += 1
+        self.stored_bytes += nbr_bytes
+        self._unrecorded_bytes += nbr_bytes
+
+    def _go_on(self, raw_bytes: int) -> None:
+        """Tell the progress and write what has come together; the threads go on storing meanwhile."""
         self.held.check()
-        self.done += 1
-        self.stored_bytes += stored_bytes
-        self.progress.advance(1, raw_bytes)
-        waiting = len(self._frames) + len(self._files)
-        if waiting >= _BATCH_ROWS or time.monotonic() - self._recorded_at > _BATCH_SECONDS:
+        self._tell(1, raw_bytes)
+        rows = len(self._frames) + len(self._files)
+        late = time.monotonic() - self._recorded_at > _BATCH_SECONDS
+        if rows >= _BATCH_ROWS or self._unrecorded_bytes >= _BATCH_BYTES or late:
             self._record()
+
+    def _tell(self, objects: int, raw_bytes: int) -> None:
+        """Tell the progress, from the one thread that does, also what was passed over meanwhile."""
+        reused = self.reused
+        self.progress.advance(objects + reused - self._reused_told, raw_bytes)
+        self._reused_told = reused
 
     def _record(self) -> None:
         """Write the rows of what is stored, after its bytes were made durable."""
@@ -149,5 +190,9 @@ class Stream:
             self.store.flush()
             self.catalog.add_frames(self.held.claim, self._frames)
             self.catalog.add_files(self.held.claim, self._files)
-        self._frames, self._files = [], []
+        self._frames, self._files, self._unrecorded_bytes = [], [], 0
         self._recorded_at = time.monotonic()
+
+
+def _size(made: FrameObject) -> int:
+    return made.size

@@ -22,7 +22,7 @@ from imaging_db.transfer.plan import UploadPlan
 from imaging_db.transfer.pool import worker_count
 from imaging_db.transfer.remove import remove_dataset, remove_objects
 from imaging_db.transfer.report import Outcome, Progress, Silent, UploadReport
-from imaging_db.transfer.stream import Stream
+from imaging_db.transfer.stream import Stream, Threads
 from imaging_db.transfer.verify import Verifier
 
 
@@ -113,7 +113,7 @@ class Uploader:
         claim = held.claim
         removed = 0 if claim.resumed else self._clear_way(plan, held)
         ours = claim.resumed or next(self.store.list(plan.draft.storage_dir), None) is None
-        stream = Stream(self.catalog, self.store, plan, held, self.progress, self._workers(plan))
+        stream = Stream(self.catalog, self.store, plan, held, self.progress, self._threads(plan))
         self.progress.start(plan.draft.serial, plan.draft.nbr_objects)
         try:
             stream.run()
@@ -144,8 +144,13 @@ class Uploader:
         return 0
 
     def _workers(self, plan: UploadPlan) -> int:
-        remote = plan.draft.storage == "s3"
-        return worker_count(self.workers, frame_bytes=plan.frame_bytes, remote=remote)
+        return worker_count(self.workers, frame_bytes=plan.frame_bytes, remote=False)
+
+    def _threads(self, plan: UploadPlan) -> Threads:
+        """Encoders fill the cores; a put that waits for a network waits in a thread of its own."""
+        if plan.draft.storage == "local":
+            return Threads(self._workers(plan))
+        return Threads(self._workers(plan), worker_count(self.workers, frame_bytes=0, remote=True))
 
 
 def _report(plan: UploadPlan, outcome: Outcome, started: float) -> UploadReport:

@@ -24,7 +24,14 @@ from imaging_db.errors import (
     IntegrityError,
     NothingSelected,
 )
-from imaging_db.model import DatasetStatus, FrameCoords, FrameSelection, IndexRange, UploadType
+from imaging_db.model import (
+    DatasetStatus,
+    FrameCoords,
+    FrameQuality,
+    FrameSelection,
+    IndexRange,
+    UploadType,
+)
 from tests.support.catalog_rows import (
     OTHER,
     SERIAL,
@@ -118,6 +125,56 @@ def test_a_frame_comes_back_as_it_was_stored(catalog: Catalog) -> None:
     original = frame(2, sha256=None, object_sha256=None, object_size=None, codec=None, metadata={})
     store(catalog, [plain, ragged, original])
     assert list(catalog.frames(SERIAL)) == [plain, ragged, original]
+
+
+@pytest.mark.parametrize(
+    "quality",
+    [
+        FrameQuality(0.0, 65535.0, 517.123456789, 0.25, 1234.5678),
+        FrameQuality(-3.5, float("inf"), 1e-300, None, None),
+        FrameQuality(0.0, 0.0, 0.0, 1.0, 0.0),
+    ],
+)
+def test_the_quality_of_a_frame_comes_back(catalog: Catalog, quality: FrameQuality) -> None:
+    stored = [frame(0, quality=quality), frame(1), frame(2, quality=quality)]
+    store(catalog, stored)
+    assert list(catalog.frames(SERIAL)) == stored
+
+
+def test_a_figure_that_is_no_number_comes_back_as_such(catalog: Catalog) -> None:
+    """Float frames may hold NaN; SQLite has no room for it, so no database keeps one."""
+    nan = float("nan")
+    store(catalog, [frame(quality=FrameQuality(1.0, 2.0, nan, None, None))])
+    (found,) = catalog.frames(SERIAL)
+    assert found.quality is not None
+    assert (found.quality.minimum, found.quality.maximum) == (1.0, 2.0)
+    assert found.quality.mean != found.quality.mean
+
+
+@pytest.mark.parametrize(
+    ("quality", "refused_by"),
+    [
+        (FrameQuality(0.0, 1.0, 0.5, 1.01, 0.0), "saturated_share"),
+        (FrameQuality(0.0, 1.0, 0.5, -0.01, 0.0), "saturated_share"),
+        (FrameQuality(1.0, 0.0, 0.5, None, 0.0), "intensity"),
+        (FrameQuality(0.0, 1.0, 0.5, None, -1.0), "focus"),
+    ],
+)
+def test_a_quality_that_cannot_be_is_refused(
+    catalog: Catalog, quality: FrameQuality, refused_by: str
+) -> None:
+    claim = catalog.claim(draft(), token="me")
+    with pytest.raises(Conflict, match=f"ck_frames_{refused_by}"):
+        catalog.add_frames(claim, [frame(quality=quality)])
+    assert catalog.stored_coords(claim) == {}
+
+
+@pytest.mark.parametrize("codec", [None, "png", "jxl"])
+def test_a_dataset_tells_the_codec_that_was_asked_for(catalog: Catalog, codec: str | None) -> None:
+    assert store(catalog, [frame()], codec=codec).codec == codec
+    assert catalog.dataset(SERIAL).codec == codec
+    assert [one.codec for one in catalog.datasets()] == [codec]
+    assert store_files(catalog, [file("a")], OTHER).codec is None
 
 
 def test_frames_without_their_metadata(catalog: Catalog) -> None:
@@ -240,6 +297,7 @@ def test_an_owner_of_the_past_can_write_nothing(catalog: Catalog) -> None:
         {"storage_access": "/data/other"},
         {"acquisition": acquisition(2, dtype="uint8")},
         {"nbr_objects": 3},
+        {"codec": "jxl"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -252,6 +310,17 @@ def test_rows_of_another_source_or_place_do_not_count(
     second = catalog.claim(replace(draft(nbr_objects=2), **change), token="second")
     assert (second.resumed, second.cleared) == (False, True)
     assert catalog.stored_coords(second) == {}
+
+
+@pytest.mark.parametrize(("first", "then"), [(None, "png"), ("png", None)])
+def test_a_codec_that_nobody_chose_is_png(
+    catalog: Catalog, first: str | None, then: str | None
+) -> None:
+    """So an upload that was begun before there was a choice goes on, rather than from the start."""
+    claim = catalog.claim(draft(nbr_objects=2, codec=first), token="first")
+    catalog.add_frames(claim, [frame(0)])
+    catalog.release(claim)
+    assert catalog.claim(draft(nbr_objects=2, codec=then), token="second").resumed
 
 
 def test_objects_without_any_row_are_the_callers_to_remove(catalog: Catalog) -> None:
@@ -561,6 +630,19 @@ def test_twenty_thousand_frames_at_once(catalog: Catalog) -> None:
     catalog.add_frames(claim, frames)  # beyond any limit of bound parameters, partly there already
     assert catalog.publish(claim).nbr_objects == 20_000
     assert coords_of(catalog.frames(SERIAL, with_metadata=False)) == sorted(coords_of(frames))
+
+
+def test_what_is_stored_is_read_page_by_page(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imaging_db.catalog.frames.STORED_PAGE", 5)
+    frames = grid(2, 3, 2, 2)
+    claim = catalog.claim(draft(nbr_objects=len(frames)), token="me")
+    for count in (4, 5, 10, 24):
+        catalog.add_frames(claim, frames[:count])
+        known = catalog.stored_coords(claim)
+        assert list(known) == coords_of(frames[:count])
+        assert set(known.values()) == {3_700_000}
 
 
 # --- many at once

@@ -276,6 +276,43 @@ def test_a_selection_means_what_a_filter_means(
     assert full_catalog.count_frames(SERIAL, selection) == len(expected)
 
 
+FAR = 2**31 - 1
+SELECTIONS = [
+    FrameSelection(channels=(IndexRange(1, 2),), slices=(IndexRange(0, None, 3),)),
+    FrameSelection(channel_names=("GFP",), timepoints=(IndexRange(1, None, 2), IndexRange(0, 1))),
+    FrameSelection(slices=(IndexRange(1, 3),), positions=(IndexRange(2, 9),)),
+    FrameSelection(timepoints=(IndexRange(3, 4),)),
+    FrameSelection(positions=(IndexRange(7, None),)),
+]
+
+
+@pytest.mark.parametrize(
+    "limit", ["selections._MOST_FRAMES", "selections._MOST_PLACES", "extent._MOST_STEPS"]
+)
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_a_selection_means_the_same_whichever_way_it_is_found(
+    full_catalog: Catalog, selection: FrameSelection, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few frames are looked up one by one, many along an index; the extent may be unknown."""
+    expected = sorted(one.coords for one in _full() if _means(selection, one))
+    assert coords_of(full_catalog.frames(SERIAL, selection)) == expected
+    monkeypatch.setattr(f"imaging_db.catalog.{limit}", 0)
+    assert coords_of(full_catalog.frames(SERIAL, selection)) == expected
+    assert full_catalog.count_frames(SERIAL, selection) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("slices", "found"), [("0", [0]), ("5:", [FAR]), (f"{FAR - 9}::3", [FAR]), ("1::2", [FAR])]
+)
+def test_frames_that_lie_far_apart(catalog: Catalog, slices: str, found: list[int]) -> None:
+    store(catalog, [frame(), frame(z=FAR), frame(t=FAR), frame(p=FAR), frame(c=FAR)])
+    selection = FrameSelection.from_text(
+        ["0"], slices=[slices], timepoints=["0"], positions=["0:100"]
+    )
+    assert [one.slice for one in coords_of(catalog.frames(SERIAL, selection))] == found
+    assert catalog.count_frames(SERIAL, selection) == 1
+
+
 @pytest.mark.parametrize("page", [1, 2, 7, 1000])
 def test_pages_of_frames(full_catalog: Catalog, page: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imaging_db.catalog.frames.PAGE", page)

@@ -84,3 +84,20 @@ class TestS3StoreOnStrictServer(StoreContract):
         yield store
         store.close()
         assert strict_s3.uploads == {}
+
+
+class TestS3StoreTheLongWay(StoreContract):
+    """A bucket to which the short way does not lead: boto3 does everything."""
+
+    many = 20
+
+    @pytest.fixture
+    def store(self, strict_s3: StrictS3) -> Iterator[Store]:
+        store = S3Store("lab", endpoint_url=strict_s3.url, part_bytes=5 * MIB)
+        strict_s3.fault("HEAD", status=301, code="PermanentRedirect")
+        assert store.stat("a") is None
+        assert store.stat("a") is None
+        assert strict_s3.headers[-1]["User-Agent"] != "imaging_db"
+        yield store
+        store.close()
+        assert strict_s3.uploads == {}

@@ -10,7 +10,7 @@ most a thousand keys a page, and keeps everything in memory. Signatures are not 
         server.fault("PUT", "lose answer")                          # done, but nobody hears of it
         server.fault("GET", "truncate")
 
-A fault meets the next requests of its method; ``server.requests`` tells what came.
+A fault meets the next requests of its method; ``server.requests`` and ``server.headers`` tell what came.
 """
 
 from __future__ import annotations
@@ -64,15 +64,20 @@ class Fault:
 class StrictS3:
     """The server; a context manager. ``conditional`` is what it does with ``If-None-Match``.
 
-    ``"honour"`` as S3 does, ``"ignore"`` as many look-alikes do, ``"reject"`` with 501.
+    ``"honour"`` as S3 does, ``"ignore"`` as many look-alikes do, ``"reject"`` with 501. Without ``md5`` its
+    ETags are no MD5, as those of encrypted buckets.
     """
 
-    def __init__(self, *, conditional: str = "honour", checksums: bool = True) -> None:
+    def __init__(
+        self, *, conditional: str = "honour", checksums: bool = True, md5: bool = True
+    ) -> None:
         self.conditional = conditional
         self.checksums = checksums
+        self.md5 = md5
         self.buckets: dict[str, dict[str, Object]] = {"lab": {}}
         self.uploads: dict[str, Upload] = {}
         self.requests: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.lock = threading.RLock()
         self.faults: list[Fault] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -148,6 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
         self.query = {name: text[0] for name, text in parse_qs(parts.query, True).items()}
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.s3.headers.append(dict(self.headers.items()))
         self.fault = self.s3.next_fault(self.command, self.path)
         kind = self.fault.kind if self.fault else ""
         if self.fault and kind == "wait":
@@ -182,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             if key not in objects:
                 raise _Refused(404, "NoSuchKey")
             found = objects[key]
-            return 200, found.data, {"ETag": _etag(found.data), **found.headers}
+            return 200, found.data, {"ETag": self._etag_of(found.data), **found.headers}
         if self.command == "DELETE":
             if "uploadId" in self.query:
                 self.s3.uploads.pop(self.query["uploadId"], None)
@@ -205,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "uploadId" in self.query:
             return 200, self._complete(objects, key), {}
         objects[key] = Object(self.body, self._kept())
-        return 200, b"", {"ETag": _etag(self.body)}
+        return 200, b"", {"ETag": self._etag_of(self.body)}
 
     def _complete(self, objects: dict[str, Object], key: str) -> bytes:
         upload = self._upload()
@@ -223,12 +229,19 @@ class _Handler(BaseHTTPRequestHandler):
         del self.s3.uploads[self.query["uploadId"]]
         return f"<R><ETag>{_etag(digests)}</ETag></R>".encode()
 
+    def _etag_of(self, data: bytes) -> str:
+        return _etag(data) if self.s3.md5 else _etag(b"encrypted " + data)
+
     def _upload(self) -> Upload:
         if self.query["uploadId"] not in self.s3.uploads:
             raise _Refused(404, "NoSuchUpload")
         return self.s3.uploads[self.query["uploadId"]]
 
     def _check_sums(self) -> None:
+        expected = self.headers.get("x-amz-content-sha256", "")
+        signed = self.s3.checksums and len(expected) == 64
+        if signed and expected != hashlib.sha256(self.body).hexdigest():
+            raise _Refused(400, "XAmzContentSHA256Mismatch")
         expected = self.headers.get("x-amz-checksum-sha256")
         if self.s3.checksums and expected and expected != _sum(self.body):
             raise _Refused(400, "BadDigest")

@@ -59,6 +59,17 @@ static PyObject *encode_png(PyObject *module, PyObject *object)
     return data;
 }
 
+static PyObject *repeats(PyObject *module, PyObject *object)
+{
+    (void)module;
+    Py_buffer view;
+    frame f;
+    if (take_frame(object, &view, &f) < 0) return NULL;
+    int found = png_repeats(&f);
+    PyBuffer_Release(&view);
+    return PyBool_FromLong(found);
+}
+
 static PyObject *unfilter(PyObject *module, PyObject *args)
 {
     (void)module;
@@ -124,6 +135,7 @@ static PyObject *use_vectors(PyObject *module, PyObject *allowed)
 
 static PyMethodDef methods[] = {
     {"encode_png", encode_png, METH_O, "Return the PNG of an array (Y, X) or (Y, X, S), uint8, bool or uint16."},
+    {"repeats", repeats, METH_O, "Return whether most of an array's rows is repetition, not camera noise."},
     {"unfilter", unfilter, METH_VARARGS, "Write the samples of filtered PNG rows: (rows, out, height, bpp, swap)."},
     {"measure", measure, METH_O, "Return minimum, maximum, sum, saturated samples and gradient of an array."},
     {"checksums", checksums, METH_O, "Return CRC-32 and Adler-32 of bytes."},

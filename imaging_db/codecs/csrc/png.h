@@ -24,6 +24,10 @@ size_t png_bound(const frame *f);
 /* Write the PNG of a frame to `out`; return its bytes, 0 where memory ran out. */
 size_t png_encode(const frame *f, uint8_t *out);
 
+/* 1 where most of a sample of the rows is repetition: drawn or simulated, no camera noise. There a search
+ * makes much smaller files than `png_encode`, which only knows how often each byte comes. */
+int png_repeats(const frame *f);
+
 /* Undo the filters of `height` rows of 1 + n bytes; write n bytes a row, samples turned over if `swap`.
  * Return 0, or -1 where a row has no known filter. */
 int png_unfilter(const uint8_t *rows, uint32_t height, size_t n, size_t bpp, int swap, uint8_t *out);

@@ -111,6 +111,16 @@ def test_rows_that_do_not_fit_the_frame_are_refused(native: ModuleType) -> None:
         native.unfilter(b"\x05abc" * 3, np.empty((3, 3), np.uint8), 3, 1, False)
 
 
+def test_noise_is_told_from_what_repeats_itself(native: ModuleType) -> None:
+    noise = np.random.default_rng(5).poisson(4, (300, 300))
+    tiles = np.tile(noise[:20, :50], (15, 6))
+    slope = np.tile(np.arange(300) ** 2 // 100, (300, 1)) + np.arange(300)[:, None]
+    for dtype in (np.uint8, np.uint16):
+        assert not native.repeats(noise.astype(dtype))
+        for drawn in (tiles, slope, np.zeros((300, 300)), np.eye(300)):
+            assert native.repeats(drawn.astype(dtype))
+
+
 def test_it_can_be_left_unused() -> None:
     code = "from imaging_db.codecs import kernel; print(kernel.native)"
     there = {**os.environ, "IMAGING_DB_KERNEL": "0"}

@@ -99,6 +99,37 @@ def test_flags_override_where_the_bytes_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "flag", "codec"),
+    [
+        ({}, None, "png"),
+        ({"frames_codec": "tiff"}, None, "tiff"),
+        ({"frames_codec": "tiff"}, "jxl", "jxl"),
+    ],
+)
+def test_the_codec_is_that_of_the_flag_of_the_config_or_png(
+    tmp_path: Path, config: dict[str, str], flag: str | None, codec: str
+) -> None:
+    settings = load_settings(config=save(tmp_path / "config.json", config), codec=flag)
+    assert settings.upload.frames_codec == codec
+
+
+@pytest.mark.parametrize(
+    ("config", "flag", "message"),
+    [
+        ({}, "jlx", "--codec: 'jlx' is none of png, jxl, tiff (did you mean 'jxl'?)"),
+        ({"upload_type": "file"}, "jxl", "--codec: means nothing here, upload_type is file"),
+    ],
+)
+def test_a_codec_flag_that_is_wrong_is_told(
+    tmp_path: Path, config: dict[str, str], flag: str, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(config=save(tmp_path / "config.json", config), codec=flag)
+    (problem,) = caught.value.problems
+    assert problem.startswith(message)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ('{"microscope": "a",}', "config.json:1:"),
@@ -114,6 +145,11 @@ def test_flags_override_where_the_bytes_are(tmp_path: Path) -> None:
             "upload_type: 'frame' is none of frames, file (did you mean 'frames'?)",
         ),
         ('{"upload_type": 3}', "upload_type: must be a text"),
+        (
+            '{"frames_codec": "jlx"}',
+            "frames_codec: 'jlx' is none of png, jxl, tiff (did you mean 'jxl'?)",
+        ),
+        ('{"frames_codec": "gif"}', "none of png, jxl, tiff"),
         ('{"storage": "ftp"}', "storage: 'ftp' is none of local, s3"),
         ('{"storage": "s3"}', "storage_access: is required for s3"),
         ('{"max_frames": 0}', "max_frames: must be a whole number from 1"),

@@ -306,9 +306,23 @@ class TestServersThatKnowLess:
             assert server.objects["a"].data == b"pixels"
             store.close()
 
+    @pytest.mark.parametrize(
+        ("checksums", "md5", "looks"), [(True, False, 1), (False, True, 1), (False, False, 2)]
+    )
+    def test_are_looked_at_again_where_the_answer_proves_nothing(
+        self, aws_credentials: None, checksums: bool, md5: bool, looks: int
+    ) -> None:
+        with StrictS3(conditional="ignore", checksums=checksums, md5=md5) as server:
+            store = open_store(server.url)
+            store.probe()
+            server.requests.clear()
+            assert put(store, "a", b"pixels") is True
+            assert server.requests == ["HEAD /lab/a", "PUT /lab/a", "HEAD /lab/a"][: looks + 1]
+            store.close()
+
     def test_another_process_that_overwrites_is_noticed(self, aws_credentials: None) -> None:
         """Its put comes between ours and our second look."""
-        with StrictS3(conditional="ignore") as server:
+        with StrictS3(conditional="ignore", checksums=False, md5=False) as server:
             store = open_store(server.url)
             store.probe()
             stolen = _stolen_after_put(server)

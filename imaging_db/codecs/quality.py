@@ -1,0 +1,188 @@
+"""The quality of a frame, measured while its pixels are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from imaging_db.codecs import kernel
+from imaging_db.codecs.png_native import whole_rows
+from imaging_db.codecs.scratch import scratch
+from imaging_db.model import FrameQuality
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Doubles = npt.NDArray[np.float64]
+
+_BLOCK = 32 * 1024  # samples; as doubles, and their differences, they lie in a core's cache
+_PIECE = 4096  # doubles a scalar product: a linear algebra library starts threads for longer ones
+# A double is exact below 2^53: so are the sums of a piece of such squares, and of such samples.
+_NARROW, _WHOLE = 2**19, 2**38
+_LIMB = 16  # bits
+
+
+class Sums(NamedTuple):
+    """What is counted and added up of the samples of an integer frame; exact."""
+
+    minimum: int
+    maximum: int
+    total: int
+    saturated: int
+    squares: int
+
+
+def measure(pixels: npt.NDArray[Any]) -> FrameQuality | None:
+    """Return the quality of a frame ``(Y, X)`` or ``(Y, X, S)``; None for complex and empty frames.
+
+    Integers are added up exactly, with one division at the end. Of floats the finite samples count, and
+    of their differences those of two finite samples; None where nothing is finite.
+    """
+    import numpy as np
+
+    if pixels.size == 0 or pixels.dtype.kind not in "biuf":
+        return None
+    if pixels.dtype.kind == "f":
+        return _measure_floats(pixels)
+    samples = pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels
+    sums = integer_sums(samples)
+    pairs = _pairs(pixels)
+    return FrameQuality(
+        minimum=float(sums.minimum),
+        maximum=float(sums.maximum),
+        mean=sums.total / pixels.size,
+        saturated=None if pixels.dtype == np.bool_ else sums.saturated / pixels.size,
+        focus=sums.squares / pairs if pairs else None,
+    )
+
+
+def integer_sums(samples: npt.NDArray[Any]) -> Sums:
+    """Return the sums of an integer frame: of its samples, and of the squared differences two columns apart."""
+    if kernel.native is not None and _suits_kernel(samples):
+        return Sums(*kernel.native.measure(whole_rows(samples)))
+    return numpy_sums(samples)
+
+
+def _suits_kernel(samples: npt.NDArray[Any]) -> bool:
+    known = samples.dtype.name in ("uint8", "uint16") and samples.dtype.isnative
+    return known and samples.flags.aligned and (samples.ndim == 2 or samples.shape[2] <= 4)
+
+
+def numpy_sums(samples: npt.NDArray[Any]) -> Sums:
+    """Return the same sums without the native kernel, of integers of any size."""
+    import numpy as np
+
+    minimum, maximum = int(samples.min()), int(samples.max())
+    full = maximum == np.iinfo(samples.dtype).max
+    saturated = int(np.count_nonzero(samples == maximum)) if full else 0
+    narrow = maximum - minimum < _NARROW and max(maximum, -minimum) < _WHOLE
+    total, squares = _narrow(samples) if narrow else _wide(samples)
+    return Sums(minimum, maximum, total, saturated, squares)
+
+
+def _pairs(pixels: npt.NDArray[Any]) -> int:
+    """Return how many samples have another of the same colour two columns to the right."""
+    return int(pixels.size // pixels.shape[1] * max(0, pixels.shape[1] - 2))
+
+
+def _blocks(samples: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    rows = max(1, _BLOCK // max(1, samples[0].size))
+    for start in range(0, len(samples), rows):
+        yield samples[start : start + rows]
+
+
+def _narrow(samples: npt.NDArray[Any]) -> tuple[int, int]:
+    """Return both sums of integers that lie close together, as all of 8 and 16 bits do; by doubles."""
+    import numpy as np
+
+    apart = 2 * (samples.shape[2] if samples.ndim == 3 else 1)
+    ones = np.ones(_PIECE)
+    total = squares = 0
+    for block in _blocks(samples):
+        values, differences = _doubles("values", block.size), _doubles("differences", block.size)
+        np.copyto(values[: block.size].reshape(block.shape), block)
+        total += _whole(np.vecdot(values.reshape(-1, _PIECE), ones))
+        # Over the ends of rows too, in one operation; these are taken out again.
+        flat = differences[: block.size]
+        np.subtract(values[apart : block.size], values[: block.size][:-apart], out=flat[:-apart])
+        flat.reshape(len(block), -1)[:, -apart:] = 0
+        pieces = differences.reshape(-1, _PIECE)
+        squares += _whole(np.vecdot(pieces, pieces))
+    return total, squares
+
+
+def _whole(pieces: Doubles) -> int:
+    """Return the sum of whole numbers; that of a very long row would not be exact as a double."""
+    return sum(map(int, pieces.tolist()))
+
+
+def _doubles(name: str, size: int) -> Doubles:
+    """Return whole pieces for ``size`` doubles, with zeros behind them."""
+    import numpy as np
+
+    pieces: Doubles = scratch(name, -(-size // _PIECE) * _PIECE * 8).view(np.float64)
+    pieces[size:] = 0
+    return pieces
+
+
+def _wide(samples: npt.NDArray[Any]) -> tuple[int, int]:
+    """Return both sums of any integers, from limbs of 16 bits."""
+    import numpy as np
+
+    least = int(samples.min())
+    total, squares = least * int(samples.size), 0
+    for block in _blocks(samples):
+        # Modulo 2^64 a difference that is not negative comes out right, whatever the signs were.
+        values = block.astype(np.uint64)
+        above_least = _limbs(values - np.uint64(least % 2**64))
+        total += sum(int(limb.sum()) << (_LIMB * i) for i, limb in enumerate(above_least))
+        left, right = block[:, :-2], block[:, 2:]
+        larger, smaller = np.maximum(left, right), np.minimum(left, right)
+        squares += _squares(larger.astype(np.uint64) - smaller.astype(np.uint64))
+    return total, squares
+
+
+def _squares(values: npt.NDArray[np.uint64]) -> int:
+    limbs = _limbs(values.reshape(-1))
+    return sum(
+        int((a * b).sum()) << (_LIMB * (i + j))
+        for i, a in enumerate(limbs)
+        for j, b in enumerate(limbs)
+    )
+
+
+def _limbs(values: npt.NDArray[np.uint64]) -> list[npt.NDArray[np.uint64]]:
+    import numpy as np
+
+    mask = np.uint64(2**_LIMB - 1)
+    return [(values >> np.uint64(shift)) & mask for shift in range(0, 64, _LIMB)]
+
+
+def _measure_floats(pixels: npt.NDArray[Any]) -> FrameQuality | None:
+    """Return the quality of the finite samples, in doubles."""
+    import numpy as np
+
+    finite = np.isfinite(pixels)
+    count = int(np.count_nonzero(finite))
+    if count == 0:
+        return None
+    mean = squares = 0.0
+    pairs = 0
+    for block, valid in zip(_blocks(pixels), _blocks(finite), strict=True):
+        values = np.where(valid, block, 0).astype(np.float64)
+        mean += float(
+            (values / count).sum()
+        )  # divided first: the sum of large values would overflow
+        both = valid[:, 2:] & valid[:, :-2]
+        pairs += int(np.count_nonzero(both))
+        with np.errstate(over="ignore"):
+            differences = np.where(both, values[:, 2:] - values[:, :-2], 0)
+            squares += float(np.square(differences).sum())
+    return FrameQuality(
+        minimum=float(pixels.min(initial=np.inf, where=finite)),
+        maximum=float(pixels.max(initial=-np.inf, where=finite)),
+        mean=mean,
+        saturated=None,
+        focus=squares / pairs if pairs and np.isfinite(squares) else None,
+    )

@@ -1,0 +1,252 @@
+"""The short way to an object in S3: one request, signed with what is known already, sent once.
+
+boto3 spends one to two milliseconds and a second SHA-256 on each request; for objects of one megabyte
+that is more than everything else. What it knows is used (where to send, for which region, in whose
+name, through which proxy), its layers are not. Signatures: "Signature Version 4" of the AWS general
+reference.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import URLLib3Session
+from botocore.parsers import create_parser
+from botocore.utils import get_environ_proxies
+from urllib3.exceptions import HTTPError
+
+from imaging_db.stores.s3_client import CONNECTIONS
+from imaging_db.stores.s3_errors import BROKEN_BODY, DAMAGED, FOREIGN, error_code
+from imaging_db.stores.s3_retry import Patience, passing, server_of
+
+if TYPE_CHECKING:
+    from boto3.session import Session
+    from botocore.awsrequest import AWSPreparedRequest
+    from botocore.credentials import Credentials
+    from types_boto3_s3.client import S3Client
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of b""
+_OPERATIONS = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject"}
+_REFUSED = {403, 404, 409, 412}
+_ELSEWHERE = {301, 302, 307, 308, 400}
+
+
+class ShortWay:
+    """Requests for objects below ``url``. None as an answer means: take the long way, through boto3.
+
+    Only a plain success counts here, and a refusal that another attempt cannot change, raised as the
+    `ClientError` that boto3 would raise. Everything else (no answer, an answer that is cut, a server
+    that is busy, a page of somebody else) was the first of the ``attempts`` that ``patience`` counts:
+    boto3 makes the others, and explains. A server that sends requests elsewhere is left to boto3 from then on.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        region: str,
+        credentials: Credentials,
+        session: URLLib3Session,
+        patience: Patience,
+        attempts: int,
+    ) -> None:
+        self.url = url
+        self.region = region
+        self._credentials = credentials
+        self._session = session
+        self._patience = patience
+        self._attempts = attempts
+        self._leads_there = True
+
+    def put(
+        self,
+        key: str,
+        data: bytes | memoryview,
+        *,
+        sha256: str,
+        headers: Mapping[str, str],
+        query: Mapping[str, str] | None = None,
+    ) -> str | None:
+        """Put ``data``, whose hex SHA-256 is the signed one; return the ETag."""
+        answer = self._ask("PUT", key, data=data, sha256=sha256, headers=headers, query=query)
+        return None if answer is None else answer.headers["ETag"]
+
+    def head(self, key: str, headers: Mapping[str, str]) -> Mapping[str, str] | None:
+        """Return the headers of an object, whatever the case of their names."""
+        answer = self._ask("HEAD", key, headers=headers)
+        return None if answer is None else answer.headers
+
+    def get(self, key: str) -> bytes | None:
+        """Return all bytes of an object, copied once."""
+        answer = self._ask("GET", key, stream=True)
+        if answer is None:
+            return None
+        try:
+            data: bytes = answer.raw.read()
+        except BROKEN_BODY:
+            data = b""
+        if answer.headers.get("Content-Length", str(len(data) or -1)) == str(len(data)):
+            return data
+        self._leave("the answer was cut")
+        return None
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._session.close()
+
+    def _ask(
+        self,
+        method: str,
+        key: str,
+        *,
+        data: bytes | memoryview = b"",
+        sha256: str = _NOTHING,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> AWSResponse | None:
+        if not self._leads_there:
+            return None
+        request = AWSRequest(
+            method=method,
+            url=self.url + quote(key, safe="/~"),
+            headers={"User-Agent": "imaging_db", **(headers or {})},
+            data=data,
+            params=query or {},
+            stream_output=stream,
+        )
+        request.context["sha256"] = sha256
+        try:
+            frozen = self._credentials.get_frozen_credentials()
+            _Signer(frozen, "s3", self.region).add_auth(request)
+            answer = self._session.send(request.prepare())
+            error = _refusal(method, answer) if answer.status_code > 300 else None
+        except BotoCoreError as none:
+            self._leave(passing(None, none))
+            return None
+        except HTTPError:
+            self._leave("the answer was cut")
+            return None
+        return self._judged(answer, error)
+
+    def _judged(self, answer: AWSResponse, error: ClientError | None) -> AWSResponse | None:
+        if error is None:
+            if answer.status_code == 200 and "ETag" in answer.headers:
+                return answer
+            answer.raw.close()
+            self._leave(None)
+            return None
+        if answer.status_code in _REFUSED:
+            raise error
+        self._leads_there = answer.status_code not in _ELSEWHERE or error_code(error) in DAMAGED
+        self._leave(passing((answer, dict(error.response)), None))
+        return None
+
+    def _leave(self, cause: str | None) -> None:
+        """Leave the rest to boto3, after a pause where ``cause`` may pass by itself."""
+        if cause is not None:
+            where = server_of(self.url)
+            seconds = self._patience.pause(1, attempts=self._attempts, where=where, cause=cause)
+            time.sleep(seconds or 0)
+        self._patience.spend(attempts=1)
+
+
+class _Signer(S3SigV4Auth):
+    """Signs the SHA-256 that the caller has instead of computing it once more."""
+
+    def payload(self, request: AWSRequest) -> str:
+        """Return the hex SHA-256 of the body."""
+        return str(request.context["sha256"])
+
+
+def _refusal(method: str, answer: AWSResponse) -> ClientError:
+    """Return the error that boto3 would make of an answer."""
+    parts = {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content}
+    told = create_parser("rest-xml").parse(parts, None)  # type: ignore[arg-type]  # no shape
+    return ClientError(told, _OPERATIONS[method])
+
+
+def find_short_way(
+    client: S3Client,
+    bucket: str,
+    *,
+    session: Session,
+    timeout: tuple[float, float],
+    patience: Patience,
+    attempts: int,
+) -> ShortWay | None:
+    """Return the short way to the objects of ``bucket``, None where there is none.
+
+    boto3 prepares and signs a request that is then not sent, and shows by it where it would have gone.
+    There is no short way where it signs by other rules: access points of many regions, S3 Express,
+    signatures of version 2, no credentials. ``client`` must not be in use by other threads yet;
+    ``timeout`` is of connecting and of reading, in seconds.
+    """
+    credentials = session.get_credentials()
+    request = _prepared(client, bucket)
+    if credentials is None or request is None:
+        return None
+    signed = request.headers.get("Authorization", b"")
+    signed = signed.decode() if isinstance(signed, bytes) else signed
+    algorithm, _, rest = signed.partition(" Credential=")
+    scope = rest.partition(",")[0].split("/")  # access key, date, region, service, aws4_request
+    if algorithm != _ALGORITHM or len(scope) < 5 or scope[-2] != "s3":
+        return None
+    http = URLLib3Session(
+        verify=_certificates(session),  # type: ignore[arg-type]  # or a file, as boto3 gives it
+        proxies=get_environ_proxies(request.url),
+        timeout=timeout,  # type: ignore[arg-type]  # or a pair
+        max_pool_connections=CONNECTIONS,
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # type: ignore[list-item]
+    )
+    return ShortWay(
+        request.url.removesuffix("key"),
+        region=scope[-3],
+        credentials=credentials,
+        session=http,
+        patience=patience,
+        attempts=attempts,
+    )
+
+
+def _prepared(client: S3Client, bucket: str) -> AWSPreparedRequest | None:
+    """Return the request that ``client`` would send for an object; none where it has no credentials."""
+    seen: list[AWSPreparedRequest] = []
+
+    def keep_back(request: AWSPreparedRequest, **_: Any) -> Any:
+        seen.append(request)
+        return AWSResponse(request.url, 404, HTTPHeaders(), _Empty())
+
+    client.meta.events.register("before-send.s3.HeadObject", keep_back)
+    try:
+        client.head_object(Bucket=bucket, Key="key")
+    except FOREIGN:
+        pass  # its 404; what else is wrong, the first request that is sent will tell
+    finally:
+        client.meta.events.unregister("before-send.s3.HeadObject", keep_back)
+    return seen[0] if seen else None
+
+
+class _Empty:
+    """The body of an answer that nobody gave."""
+
+    def stream(self, *_: object) -> tuple[bytes, ...]:
+        """Return no pieces."""
+        return ()
+
+
+def _certificates(session: Session) -> str | bool:
+    """Return the file of certificates that boto3 would use, True for its own."""
+    core = session._session  # boto3 does not tell it
+    chosen = core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return str(chosen) if chosen else True
