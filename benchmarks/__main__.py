@@ -43,7 +43,7 @@ def main() -> int:
     kept = out.with_suffix("") / "results.jsonl"
     if not asked.report_only:
         _run_all(asked.only or _modules(), repeats=asked.repeats, quick=asked.quick, kept=kept)
-    runs = load(kept)
+    runs = sorted(load(kept), key=lambda run: _place(run.module))
     if not runs:
         print(f"{kept} holds no results", file=sys.stderr)
         return 1
@@ -76,7 +76,12 @@ def _arguments() -> argparse.Namespace:
 
 def _modules() -> list[str]:
     names = {path.stem.removeprefix("bench_") for path in _HERE.glob("bench_*.py")}
-    return sorted(names, key=lambda name: (_ORDER.index(name) if name in _ORDER else 99, name))
+    return sorted(names, key=_place)
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Return a key that sorts modules as the report shows them."""
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER), name
 
 
 def _run_all(names: list[str], *, repeats: int, quick: bool, kept: Path) -> None:

@@ -61,8 +61,9 @@ def _encode(case: str, frames: Frames, repeats: int) -> Iterator[Result]:
     stored = {name: sum(len(encode(f)) for f in frames) for name, encode in encoders.items()}
     turns = {name: partial(_all, encode, frames) for name, encode in encoders.items()}
     rates = _in_turns(turns, sum(f.nbytes for f in frames), repeats)
+    note = f"{case}: {len(frames)} frames of the sample files." if case.startswith("real") else ""
     for name, values in rates.items():
-        yield Result(_ENCODERS, case, name, _UNIT, values)
+        yield Result(_ENCODERS, case, name, _UNIT, values, note=note)
         relative = stored[name] / stored[known.LEVEL_6]
         yield Result(_ENCODERS, case, name, _SIZES, (relative,))
 

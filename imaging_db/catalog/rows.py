@@ -37,13 +37,15 @@ def insert_rows(connection: Connection, table: type[Base], columns: Mapping[str,
         if any(value is not None for value in column)  # what is left out becomes NULL
     }
     insert_plain = _copy if connection.dialect.name == "postgresql" else _executemany
+    savepoint = connection.begin_nested()
     try:
-        with connection.begin_nested():
-            insert_plain(connection, target, values)
+        insert_plain(connection, target, values)
     except DBAPIError as error:
-        if _breaks_unique(error):
-            return False
-        raise
+        if not _breaks_unique(error):
+            raise  # the transaction ends; where the disk is full, SQLite has ended it already
+        savepoint.rollback()
+        return False
+    savepoint.commit()
     return True
 
 

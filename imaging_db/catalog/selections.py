@@ -69,9 +69,10 @@ def _places(chosen: dict[Axis, Ranges], extent: Extent) -> dict[Axis, ColumnElem
     database read all that lies between. So those become lists, for the index that needs the fewest of
     them, and for the one that gives the order, if it does not need many.
     """
-    values = {axis: _values(ranges, extent[axis.key]) for axis, ranges in chosen.items()}
-    numbers = {axis: math.inf if found is None else len(found) for axis, found in values.items()}
-    if math.prod(numbers.values()) > _MOST_FRAMES:
+    found = {axis: _values(ranges, extent[axis.key]) for axis, ranges in chosen.items()}
+    values = {axis: indices for axis, indices in found.items() if indices is not None}
+    numbers = {axis: len(indices) for axis, indices in values.items()}
+    if len(numbers) < len(found) or math.prod(numbers.values()) > _MOST_FRAMES:
         return {}
     lists = {axis for axis, ranges in chosen.items() if ranges and not _is_one_stretch(ranges)}
     places = {
@@ -80,7 +81,7 @@ def _places(chosen: dict[Axis, Ranges], extent: Extent) -> dict[Axis, ColumnElem
     for index in {_ORDERED, min(_INDEXES, key=places.__getitem__)}:
         if places[index] <= _MOST_PLACES:
             lists.update(_leading(index, chosen))
-    return {axis: axis.in_(values[axis] or ()) for axis in lists}
+    return {axis: axis.in_(values[axis]) for axis in lists}
 
 
 def _is_one_stretch(ranges: Sequence[IndexRange]) -> bool:

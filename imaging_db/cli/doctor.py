@@ -23,6 +23,7 @@ from imaging_db.cli.options import (
     add_login,
     open_db,
 )
+from imaging_db.codecs import png
 from imaging_db.config import find_login
 from imaging_db.errors import ConfigError, ImagingDBError
 from imaging_db.readers import registry
@@ -131,5 +132,6 @@ def _free_space(db: ImagingDB) -> Finding:
 def _readers() -> Iterator[Finding]:
     names = ", ".join(spec.name for spec in registry.specs())
     yield Finding("readers", "ok", names)
+    yield Finding("encoder", "ok", png.encoder())
     version = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
     yield Finding("python", "ok", f"{version} on {sys.platform}")

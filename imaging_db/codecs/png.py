@@ -21,6 +21,13 @@ def holds(dtype: str, shape: tuple[int, ...]) -> bool:
     return sides and dtype in ("bool", "uint8", "uint16") and 1 <= colors <= 4
 
 
+def encoder() -> str:
+    """Return what PNGs are made with here, for people."""
+    if kernel.native is not None:
+        return "native kernel"
+    return f"numpy and {deflate.installed().module.__name__.split('.')[0]}, no native kernel"
+
+
 def encode(pixels: npt.NDArray[Any]) -> bytes:
     """Return a PNG of an array ``(Y, X)`` or ``(Y, X, S)``, bool, uint8 or uint16; bool as 0 and 1.
 

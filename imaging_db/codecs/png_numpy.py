@@ -24,6 +24,7 @@ _LEAST_SAMPLE, _MOST_SAMPLE = 3 * 1024, 512 * 1024
 # Deflated to a fifth, the rows are repetition and not noise; where little else is left to deflate, the
 # search for it takes no longer at libdeflate's level 6 than at 2, which are both as fast as noise.
 _REPEATING, _LITTLE_ELSE = 5, 20
+_ONE_CALL = 256 * 1024  # up to here one call is faster than a stream of blocks
 _MOST_AT_ONCE = 1 << 28  # what is larger is deflated block by block, repetition or not
 
 
@@ -54,7 +55,10 @@ def _smallest(blocks: RowBlocks, deflate: Deflate) -> list[bytes]:
 def _sampled(blocks: RowBlocks, deflate: Deflate) -> Iterator[bytes]:
     """Yield the stream of a frame, filtered and deflated as suits a sample of its rows."""
     kind, ratio = _choice(blocks, partial(_at_once, deflate), share=1 / 96, most_strips=4)
-    if ratio < _REPEATING or blocks.filtered_bytes > _MOST_AT_ONCE:
+    if ratio < _REPEATING and blocks.filtered_bytes <= _ONE_CALL:
+        blocks.load(0, blocks.height)
+        yield _at_once(deflate, blocks.filtered(kind), kind)
+    elif ratio < _REPEATING or blocks.filtered_bytes > _MOST_AT_ONCE:
         stream = deflate.matching_stream() if kind is Filter.NONE else deflate.noise_stream()
         for part in _filtered(blocks, kind):
             yield stream.compress(part)

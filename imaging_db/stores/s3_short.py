@@ -47,7 +47,8 @@ class ShortWay:
     Only a plain success counts here, and a refusal that another attempt cannot change, raised as the
     `ClientError` that boto3 would raise. Everything else (no answer, an answer that is cut, a server
     that is busy, a page of somebody else) was the first of the ``attempts`` that ``patience`` counts:
-    boto3 makes the others, and explains. A server that sends requests elsewhere is left to boto3 from then on.
+    boto3 makes the others, and explains. A server that sends requests elsewhere, or does not understand
+    them, is left to boto3 from then on.
     """
 
     def __init__(
@@ -148,8 +149,10 @@ class ShortWay:
             return None
         if answer.status_code in _REFUSED:
             raise error
-        self._leads_there = answer.status_code not in _ELSEWHERE or error_code(error) in DAMAGED
-        self._leave(passing((answer, dict(error.response)), None))
+        cause = passing((answer, dict(error.response)), None)
+        if cause is None and answer.status_code in _ELSEWHERE and error_code(error) not in DAMAGED:
+            self._leads_there = False
+        self._leave(cause)
         return None
 
     def _leave(self, cause: str | None) -> None:

@@ -26,7 +26,7 @@ from imaging_db.catalog.types import (
 )
 
 DIALECTS = [
-    sqlite.dialect(json_serializer=dump_json),  # type: ignore[no-untyped-call]
+    sqlite.dialect(json_serializer=dump_json),
     postgresql.dialect(json_serializer=dump_json),  # type: ignore[no-untyped-call]
 ]
 texts = st.text(st.characters(codec=None, categories=("L", "Cc", "Cs", "P")), max_size=4)

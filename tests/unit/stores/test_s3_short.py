@@ -235,6 +235,21 @@ def test_is_left_where_it_leads_elsewhere(strict_s3: StrictS3) -> None:
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(503, "SlowDown"), (400, "RequestTimeout"), (400, "XAmzContentSHA256Mismatch")],
+)
+def test_is_taken_again_after_passing_trouble(strict_s3: StrictS3, status: int, code: str) -> None:
+    store = open_store(strict_s3.url)
+    store.traits()
+    strict_s3.fault("PUT", status=status, code=code)
+    assert put(store, "a", b"x") is True
+    assert strict_s3.headers[-1]["User-Agent"] != "imaging_db"
+    assert put(store, "b", b"x") is True
+    assert strict_s3.headers[-1]["User-Agent"] == "imaging_db"
+    store.close()
+
+
 def test_a_refusal_is_told_at_once(strict_s3: StrictS3) -> None:
     """It would not be another answer through boto3."""
     store = open_store(strict_s3.url)
