@@ -6,12 +6,12 @@ is alive is told by the database's clock alone: computers at microscopes are oft
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Update, bindparam, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from imaging_db.catalog import datasets, frames, serials
 from imaging_db.catalog.datasets import AnyRow
@@ -212,9 +212,14 @@ def _parent_id(connection: Connection, draft: DatasetDraft) -> int | None:
     )
 
 
+def _insert_of(dialect: str) -> Any:
+    """Return the INSERT that knows ON CONFLICT; the other database's module is not imported."""
+    return importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert
+
+
 def _insert(connection: Connection, draft: DatasetDraft, token: str, parent_id: int | None) -> bool:
     """Insert the pending row; return False where the serial is taken."""
-    insert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    insert = _insert_of(connection.dialect.name)
     result = connection.execute(
         insert(DatasetRow.__table__)
         .values(

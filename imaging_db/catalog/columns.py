@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import JSON, Dialect
+from sqlalchemy import Dialect
 from sqlalchemy.types import TypeEngine
 
 from imaging_db.catalog.types import (
     LARGEST_INTEGER,
     BigWhole,
     CleanText,
+    Document,
     Real,
     Whole,
     dump_json_each,
@@ -31,7 +32,7 @@ _COPY_AT_ONCE = 500
 
 def plain(kind: TypeEngine[Any], values: Column, dialect: Dialect) -> Column:
     """Return what the bind processor of ``kind`` makes of each value."""
-    if isinstance(kind, JSON):
+    if isinstance(kind, Document):
         return _json(kind, values, dialect)
     unchanged = _UNCHANGED.get(type(kind))
     if unchanged is not None and unchanged(values):

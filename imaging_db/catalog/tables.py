@@ -15,9 +15,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from imaging_db.catalog.types import (
     BIG_KEY,
-    JSON_VARIANT,
     BigWhole,
     CleanText,
+    Document,
     Real,
     UTCDateTime,
     Whole,
@@ -50,8 +50,8 @@ class Base(DeclarativeBase):
         float: Real(),
         bool: Boolean(),
         datetime: UTCDateTime(),
-        dict[str, Any]: JSON_VARIANT,
-        list[Any]: JSON_VARIANT,
+        dict[str, Any]: Document(),
+        list[Any]: Document(),
     }
 
 

@@ -79,7 +79,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         "--nbr_workers",
         type=whole_number,
         metavar="N",
-        help="number of threads; without it one a core, more for S3",
+        help="number of threads; without it one a core to encode, 32 to talk to S3",
     )
 
 

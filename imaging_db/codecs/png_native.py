@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from imaging_db.codecs.scratch import scratch
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -21,7 +23,13 @@ def encode(native: ModuleType, pixels: npt.NDArray[Any]) -> bytes | None:
     if not _SMALL <= pixels.nbytes <= _LARGEST:
         return None
     rows = whole_rows(pixels)
-    return None if native.repeats(rows) else native.encode_png(rows)
+    return None if native.repeats(rows) else encode_noise(native, rows)
+
+
+def encode_noise(native: ModuleType, rows: npt.NDArray[Any]) -> bytes:
+    """Return a PNG of a frame of whole rows, however it may repeat itself."""
+    data: bytes = native.encode_png(rows, scratch("encoded", native.bound(rows)))
+    return data
 
 
 def whole_rows(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _WORD = 8
-_MOST_KEPT = 4 * 1024 * 1024  # one row of the widest pictures is longer
+_MOST_KEPT = 16 * 1024 * 1024  # one row of the widest pictures is longer
 
 _thread = threading.local()
 

@@ -52,7 +52,7 @@ def _load(path: Path | None) -> ModuleType:
 
 def check_frame(kernel: ModuleType, frame: Frame) -> None:
     """The PNG of a frame gives its pixels back to libpng and to our own unfilter; its figures are numpy's."""
-    data = kernel.encode_png(frame)
+    data = kernel.encode_png(frame, bytearray(kernel.bound(frame)))
     read = imagecodecs.png_decode(data).reshape(frame.shape)
     assert np.array_equal(read, frame.view("u1") if frame.dtype == bool else frame), "libpng"
     check_unfilter(kernel, frame, data)

@@ -37,25 +37,40 @@ static int take_frame(PyObject *object, Py_buffer *view, frame *f)
     return 0;
 }
 
-static PyObject *encode_png(PyObject *module, PyObject *object)
+static PyObject *bound(PyObject *module, PyObject *object)
 {
     (void)module;
     Py_buffer view;
     frame f;
     if (take_frame(object, &view, &f) < 0) return NULL;
-    size_t bound = png_bound(&f), size = 0;
-    PyObject *data = NULL;
-    if (!bound) PyErr_SetString(PyExc_ValueError, "too large for one chunk");
-    else data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)bound);
-    if (data) {
-        uint8_t *out = (uint8_t *)PyBytes_AsString(data);
+    size_t most = png_bound(&f);
+    PyBuffer_Release(&view);
+    return PyLong_FromSize_t(most);
+}
+
+/* The result is copied out of scratch memory, which the caller keeps: to take the most that a PNG may need
+ * from the system for every frame, and give back what was too much, costs more than the copy. */
+static PyObject *encode_png(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *object, *data = NULL;
+    Py_buffer view, scratch;
+    frame f;
+    if (!PyArg_ParseTuple(args, "Ow*", &object, &scratch)) return NULL;
+    if (take_frame(object, &view, &f) < 0) {
+        PyBuffer_Release(&scratch);
+        return NULL;
+    }
+    size_t most = png_bound(&f), size = 0;
+    if (!most || (size_t)scratch.len < most) PyErr_SetString(PyExc_ValueError, "too little room for the PNG");
+    else {
         Py_BEGIN_ALLOW_THREADS
-        size = png_encode(&f, out);
+        size = png_encode(&f, scratch.buf);
         Py_END_ALLOW_THREADS
-        if (!size) { Py_CLEAR(data); PyErr_NoMemory(); }
-        else _PyBytes_Resize(&data, (Py_ssize_t)size);
+        data = size ? PyBytes_FromStringAndSize(scratch.buf, (Py_ssize_t)size) : PyErr_NoMemory();
     }
     PyBuffer_Release(&view);
+    PyBuffer_Release(&scratch);
     return data;
 }
 
@@ -134,7 +149,9 @@ static PyObject *use_vectors(PyObject *module, PyObject *allowed)
 }
 
 static PyMethodDef methods[] = {
-    {"encode_png", encode_png, METH_O, "Return the PNG of an array (Y, X) or (Y, X, S), uint8, bool or uint16."},
+    {"bound", bound, METH_O, "Return the most bytes that the PNG of an array may have, 0 for too many."},
+    {"encode_png", encode_png, METH_VARARGS,
+     "Return the PNG of an array (Y, X) or (Y, X, S), uint8, bool or uint16: (pixels, scratch of `bound` bytes)."},
     {"repeats", repeats, METH_O, "Return whether most of an array's rows is repetition, not camera noise."},
     {"unfilter", unfilter, METH_VARARGS, "Write the samples of filtered PNG rows: (rows, out, height, bpp, swap)."},
     {"measure", measure, METH_O, "Return minimum, maximum, sum, saturated samples and gradient of an array."},
