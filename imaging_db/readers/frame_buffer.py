@@ -41,13 +41,11 @@ class FrameBuffer:
 
 def check_out(out: npt.NDArray[Any], shape: tuple[int, ...], dtype: str) -> None:
     """Raise `ValueError` unless pixels of this shape and type can be put into ``out`` as they are."""
+    import numpy as np
+
     flags = out.flags
-    if (
-        out.shape != shape
-        or out.dtype.name != dtype
-        or not out.dtype.isnative
-        or not (flags.c_contiguous and flags.writeable)
-    ):
+    suits = out.shape == shape and out.dtype == np.dtype(dtype)
+    if not (suits and flags.c_contiguous and flags.writeable):
         raise ValueError(
             f"out is {out.shape} {out.dtype}, must be {shape} {dtype}, contiguous and writable"
         )

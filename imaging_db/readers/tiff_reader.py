@@ -121,6 +121,8 @@ class TiffPagesReader:
         """
         page = self._pages[frame.index]
         pixels = self._files[page.file].read(page.page, out)
+        if pixels is out:  # which suits the frame, or `read` had refused it
+            return pixels
         if pixels.shape != frame.shape or pixels.dtype.name != frame.dtype:
             cause = (
                 f"decodes to {pixels.shape} {pixels.dtype.name}, not {frame.shape} {frame.dtype}"

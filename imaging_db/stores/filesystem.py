@@ -34,7 +34,7 @@ _LOCKED_BY_SCANNER = {5, 32}  # ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION
 _same_target = KeyLocks()
 
 
-def publish(temporary: Path, target: Path) -> None:
+def publish(temporary: str | Path, target: str | Path) -> None:
     """Give ``temporary`` its final name at once; `FileExistsError` where that name is taken.
 
     A hard link, then the temporary name is removed: atomic, and it never replaces. Without hard links
@@ -43,10 +43,10 @@ def publish(temporary: Path, target: Path) -> None:
     at the same instant are kept apart by the catalog's claim only.
     """
     if os.name == "nt":
-        _rename_on_windows(temporary, target)
+        _rename_on_windows(Path(temporary), Path(target))
         return
     try:
-        target.hardlink_to(temporary)
+        os.link(temporary, target)
     except FileExistsError:
         raise
     except OSError as error:
@@ -55,10 +55,10 @@ def publish(temporary: Path, target: Path) -> None:
         _rename_new(temporary, target)
         return
     with contextlib.suppress(OSError):  # the object is there; the name left over is swept later
-        temporary.unlink()
+        os.unlink(temporary)
 
 
-def _rename_new(temporary: Path, target: Path) -> None:
+def _rename_new(temporary: str | Path, target: str | Path) -> None:
     code = _rename_flagged(os.fsencode(temporary), os.fsencode(target))
     if code == 0:
         return
@@ -67,7 +67,7 @@ def _rename_new(temporary: Path, target: Path) -> None:
     with _same_target.hold(str(target)):
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-        temporary.rename(target)
+        os.rename(temporary, target)
 
 
 def _rename_flagged(source: bytes, target: bytes) -> int:
@@ -133,10 +133,10 @@ def sync_filesystems(folders: Iterable[int]) -> bool:
     return True
 
 
-def sync_files(files: Iterable[Path], *, root: Path) -> None:
+def sync_files(files: Iterable[str | Path], *, root: Path) -> None:
     """Write each file and, where the system can, each folder up to ``root`` to disk, one by one."""
     folders: set[Path] = set()
-    for file in files:
+    for file in map(Path, files):
         _sync(file, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
         folders.update(parent for parent in file.parents if parent.is_relative_to(root))
     if (

@@ -62,11 +62,11 @@ class LocalStore:
     def __init__(self, root: Path) -> None:
         if "\0" in str(root):  # some versions of abspath would cut it there
             raise bad_root(root, "a NUL character")
-        self._root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow links
+        self._root = Path(os.path.abspath(root))
         self._folders = Folders(self._root)
         self._guard = threading.Lock()
         self._flushing = threading.Lock()
-        self._unflushed: dict[Path, bool] = {}
+        self._unflushed: dict[str, bool] = {}
         self._let_go = False
         self._lost: str | None = None
 
@@ -85,14 +85,14 @@ class LocalStore:
             if not write:
                 next(iter(self._root.iterdir()), None)
                 return
-            trial, handle = self._begin("")
-            target = trial.with_name(temporary_name())
+            folder, trial, handle = self._begin("")
+            target = os.path.join(folder, temporary_name())
             try:
                 _fill(handle, (b"probe",), size=5)
                 publish(trial, target)
             finally:
-                trial.unlink(missing_ok=True)
-                target.unlink(missing_ok=True)
+                for path in (trial, target):
+                    Path(path).unlink(missing_ok=True)
 
     def put(self, key: str, data: bytes | memoryview, *, sha256: str) -> bool:
         """Put ``data`` under ``key`` if nothing is there; return False where the same bytes were."""
@@ -159,7 +159,7 @@ class LocalStore:
                 self._folders.bind(create=False)
                 return False
         with self._guard:
-            self._unflushed.pop(path, None)
+            self._unflushed.pop(str(path), None)
         self._remove_empty(key)
         return True
 
@@ -181,7 +181,7 @@ class LocalStore:
                 return
             try:
                 if self._let_go or not sync_filesystems(self._folders.devices()):
-                    sync_files((path for path in unflushed if path.exists()), root=self._root)
+                    sync_files(filter(os.path.exists, unflushed), root=self._root)
             except OSError as error:
                 self._give_up(unflushed, error)
                 raise StoreUnavailable(
@@ -205,8 +205,8 @@ class LocalStore:
         if os.name == "nt":
             check_windows_name(name)
         with self._errors(key):
-            temporary, handle = self._begin(directory)
-            target = temporary.with_name(name)
+            folder, temporary, handle = self._begin(directory)
+            target = os.path.join(folder, name)
             created = False
             try:
                 _fill(handle, chunks, size=size)
@@ -214,34 +214,35 @@ class LocalStore:
             finally:
                 if not created:
                     with contextlib.suppress(OSError):  # what is left is swept later
-                        temporary.unlink()
+                        os.unlink(temporary)
             self._note(target, created=created)
         return created
 
-    def _begin(self, directory: str) -> tuple[Path, int]:
-        """Open a new temporary file; the folder may be removed by a delete between two steps."""
+    def _begin(self, directory: str) -> tuple[str, str, int]:
+        """Return folder, path and handle of a new file; a delete may remove the folder meanwhile."""
         for _ in range(_FOLDER_TRIES):
             with contextlib.suppress(FileNotFoundError):
                 return self._open_temporary(directory)
             self._folders.forget(directory)
         return self._open_temporary(directory)
 
-    def _open_temporary(self, directory: str) -> tuple[Path, int]:
-        temporary = self._folders.make(directory) / temporary_name()
-        return temporary, os.open(temporary, _CREATE, 0o666)
+    def _open_temporary(self, directory: str) -> tuple[str, str, int]:
+        folder = str(self._folders.make(directory))
+        temporary = os.path.join(folder, temporary_name())
+        return folder, temporary, os.open(temporary, _CREATE, 0o666)
 
-    def _publish(self, key: str, temporary: Path, target: Path) -> bool:
+    def _publish(self, key: str, temporary: str, target: str) -> bool:
         try:
             publish(temporary, target)
         except FileExistsError as error:
-            if target.is_symlink():
+            if os.path.islink(target):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
-            if not target.is_file() or not _same_bytes(temporary, target):
+            if not os.path.isfile(target) or not _same_bytes(Path(temporary), Path(target)):
                 raise ObjectConflict(key, self.address) from error
             return False
         return True
 
-    def _note(self, path: Path, *, created: bool) -> None:
+    def _note(self, path: str, *, created: bool) -> None:
         """Remember what to flush; keep that memory small."""
         with self._guard:
             self._unflushed[path] = created or self._unflushed.get(path, False)
@@ -249,13 +250,13 @@ class LocalStore:
         if many:
             self.flush()
 
-    def _give_up(self, unflushed: dict[Path, bool], error: OSError) -> None:
+    def _give_up(self, unflushed: dict[str, bool], error: OSError) -> None:
         """Remove what may be lost: its bytes may be gone from the disk though they can be read now."""
         self._lost = f"{self.address} could not be written to disk ({error.strerror or error})"
         for path, created in unflushed.items():
             if created:
                 with contextlib.suppress(OSError):
-                    path.unlink()
+                    os.unlink(path)
 
     def _walk(self, folder: Path, start: str) -> Iterator[ObjectInfo]:
         try:

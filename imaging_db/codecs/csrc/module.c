@@ -67,7 +67,13 @@ static PyObject *encode_png(PyObject *module, PyObject *args)
         Py_BEGIN_ALLOW_THREADS
         size = png_encode(&f, scratch.buf);
         Py_END_ALLOW_THREADS
-        data = size ? PyBytes_FromStringAndSize(scratch.buf, (Py_ssize_t)size) : PyErr_NoMemory();
+        data = size ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size) : PyErr_NoMemory();
+    }
+    if (data) {
+        void *to = PyBytes_AsString(data);
+        Py_BEGIN_ALLOW_THREADS
+        memcpy(to, scratch.buf, size);
+        Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&view);
     PyBuffer_Release(&scratch);
@@ -80,7 +86,10 @@ static PyObject *repeats(PyObject *module, PyObject *object)
     Py_buffer view;
     frame f;
     if (take_frame(object, &view, &f) < 0) return NULL;
-    int found = png_repeats(&f);
+    int found;
+    Py_BEGIN_ALLOW_THREADS
+    found = png_repeats(&f);
+    Py_END_ALLOW_THREADS
     PyBuffer_Release(&view);
     return PyBool_FromLong(found);
 }
