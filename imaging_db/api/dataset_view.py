@@ -137,6 +137,7 @@ class Frames:
             An object is missing or damaged.
         """
         from imaging_db.errors import NothingSelected
+        from imaging_db.transfer.fetch import frame_bytes
         from imaging_db.transfer.pool import worker_count
         from imaging_db.transfer.stack import read_stack
 
@@ -145,7 +146,8 @@ class Frames:
         if not frames:
             raise NothingSelected(f"{self._dataset.serial}: no frame matches")
         remote = self._dataset.storage == "s3"
-        workers = worker_count(None, frame_bytes=0, remote=remote)
+        size = frame_bytes(self._db.catalog.acquisition(self._dataset.serial))
+        workers = worker_count(None, frame_bytes=size, remote=remote)
         return read_stack(frames, self.read, workers=workers, fill=fill)
 
     def to_dataframe(self) -> pd.DataFrame:

@@ -57,7 +57,7 @@ def copy_lines(columns: Mapping[str, Column]) -> Iterator[str]:
 def _json(kind: TypeEngine[Any], values: Column, dialect: Dialect) -> Column:
     if set(map(type, values)) != {dict}:
         process: Any = kind.dialect_impl(dialect).bind_processor(dialect)
-        return list(map(process, values))
+        return [None if value is None else process(value) for value in values]
     found: list[str] = []
     for start in range(0, len(values), _JSON_AT_ONCE):
         found += dump_json_each(values[start : start + _JSON_AT_ONCE])

@@ -196,9 +196,6 @@ def check_still_there(connection: Connection, dataset: AnyRow) -> None:
         raise DatasetNotFound(f"{dataset.dataset_serial} was deleted while it was being read")
 
 
-_TYPES = [column.type for column in ORDER]
-
-
 _SHARED = select(
     AcquisitionRow.id,
     AcquisitionRow.im_width,

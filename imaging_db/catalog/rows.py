@@ -80,29 +80,48 @@ def _insert(table: Table, names: tuple[str, ...], dialect: Dialect) -> tuple[str
 def _copy(connection: Connection, table: Table, values: Mapping[str, Column]) -> None:
     statement = f"COPY {table.name} ({', '.join(values)}) FROM STDIN"
     with _cursor(connection, statement) as cursor:
-        cursor.copy_expert(statement, _Pieces(copy_lines(values)), _COPY_BYTES)
+        pieces = _Pieces(copy_lines(values))
+        try:
+            cursor.copy_expert(statement, pieces, _COPY_BYTES)
+        except _driver_failure(connection):
+            if pieces.broken is not None:
+                raise pieces.broken from None
+            raise
 
 
 class _Pieces:
-    """Text that is made while the server works on what it has; psycopg2 reads it like a file."""
+    """Text that is made while the server works on what it has; psycopg2 reads it like a file.
+
+    What is raised meanwhile, such as Ctrl-C, psycopg2 turns into a statement that was cancelled: it is
+    kept in ``broken``.
+    """
 
     def __init__(self, pieces: Iterator[str]) -> None:
         self._pieces = pieces
+        self.broken: BaseException | None = None
 
     def read(self, size: int = -1) -> str:
         """Return the next piece, whatever its size, and nothing at the end."""
-        return next(self._pieces, "")
+        try:
+            return next(self._pieces, "")
+        except BaseException as error:
+            self.broken = error
+            raise
+
+
+def _driver_failure(connection: Connection) -> type[Exception]:
+    found: type[Exception] = connection.dialect.loaded_dbapi.Error
+    return found
 
 
 @contextmanager
 def _cursor(connection: Connection, statement: str) -> Iterator[Any]:
     """Give a cursor of the driver; what it raises becomes what SQLAlchemy would raise for it."""
     driver: Any = connection.connection.driver_connection
-    failure: type[Exception] = connection.dialect.loaded_dbapi.Error
     try:
         with closing(driver.cursor()) as cursor:
             yield cursor
-    except failure as error:
+    except _driver_failure(connection) as error:
         gone = bool(getattr(driver, "closed", False))
         if gone:
             connection.invalidate(error)

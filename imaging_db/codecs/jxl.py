@@ -61,9 +61,12 @@ def encode(pixels: npt.NDArray[Any]) -> bytes:
         samples = samples[:, :, 0]
     native = np.ascontiguousarray(samples, samples.dtype.newbyteorder("="))
     for effort in _efforts(native):
-        data = bytes(
-            imagecodecs.jpegxl_encode(native, lossless=True, effort=effort, numthreads=_THREADS)
-        )
+        try:
+            data = bytes(
+                imagecodecs.jpegxl_encode(native, lossless=True, effort=effort, numthreads=_THREADS)
+            )
+        except imagecodecs.JpegxlError:
+            continue
         if _gives_back(data, native):
             return data
     raise IntegrityError("JPEG XL did not give the pixels back", hint="use --codec png")

@@ -46,27 +46,28 @@ def _json_of(text: str) -> JSONValue:
 
 
 class PageTags(NamedTuple):
-    """The tags of a page, not decoded: code and type of each, and its bytes."""
+    """The tags of a page, not decoded: code and type of each, its bytes, and the order of these."""
 
     keys: tuple[tuple[int, int], ...]
     raws: list[bytes]
+    byteorder: str
 
 
 class TagMemory:
     """The tags that were decoded last: what a page repeats is not decoded again. Safe in threads."""
 
     def __init__(self) -> None:
-        self._last: tuple[PageTags, list[JSONObject], JSONObject] = PageTags((), []), [], {}
+        self._last: tuple[PageTags, list[JSONObject], JSONObject] = PageTags((), [], ""), [], {}
 
     def as_json(self, tags: PageTags, structure: TiffStructure, *, page: int) -> JSONObject:
         """Return tags as `tags_as_json` does; lists in it may be shared by pages."""
         old, known, joined = self._last
-        if tags.raws == old.raws and tags.keys == old.keys:
+        alike = tags.keys == old.keys and tags.byteorder == old.byteorder
+        if alike and tags.raws == old.raws:
             return joined.copy()
-        alike = tags.keys == old.keys
         parts = [
             known[n] if alike and raw == old.raws[n] else _decoded(*key, raw, structure, page)
-            for n, (key, raw) in enumerate(zip(*tags, strict=True))
+            for n, (key, raw) in enumerate(zip(tags.keys, tags.raws, strict=True))
         ]
         joined = {name: value for part in parts for name, value in part.items()}
         self._last = tags, parts, joined
@@ -92,14 +93,16 @@ def listed_tags(
             raws.append(near[start : start + size])
         else:
             raws.append(structure.raw(Field(tag.kind, number, None, place), page=page))
-    return PageTags(pattern.keys, raws)
+    return PageTags(pattern.keys, raws, structure.byteorder)
 
 
 def tags_of(structure: TiffStructure, directory: Directory, *, page: int) -> PageTags:
     """Return the tags of a page that has no pattern."""
     kept = {code: field for code, field in directory.fields.items() if code not in LEFT_OUT}
     raws = [structure.raw(field, page=page) for field in kept.values()]
-    return PageTags(tuple((code, field.type) for code, field in kept.items()), raws)
+    return PageTags(
+        tuple((code, field.type) for code, field in kept.items()), raws, structure.byteorder
+    )
 
 
 def _decoded(code: int, kind: int, raw: bytes, structure: TiffStructure, page: int) -> JSONObject:

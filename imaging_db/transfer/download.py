@@ -21,7 +21,6 @@ from imaging_db.errors import (
     UsageError,
 )
 from imaging_db.model import (
-    Acquisition,
     Dataset,
     FrameSelection,
     StoredFile,
@@ -43,6 +42,7 @@ from imaging_db.transfer.fetch import (
     decode_checked,
     fetch_file,
     fetch_frame,
+    frame_bytes,
     wrong_count,
 )
 from imaging_db.transfer.folder import DownloadFolder
@@ -138,7 +138,7 @@ class Downloader:
         self, dataset: Dataset, folder: DownloadFolder, selection: FrameSelection, total: int
     ) -> DownloadReport:
         frames = self.catalog.frames(dataset.serial, selection, with_metadata=False)
-        size = _frame_bytes(self.catalog.acquisition(dataset.serial))
+        size = frame_bytes(self.catalog.acquisition(dataset.serial))
         workers = worker_count(
             self.workers,
             frame_bytes=size,
@@ -289,14 +289,6 @@ def _unconverted(unfit: Counter[str], total: int, codec: str | None) -> tuple[st
     return (
         f"{unfit.total()} of {total} frames came as they are stored: {codec} does not hold {', '.join(unfit)}",
     )
-
-
-def _frame_bytes(acquisition: Acquisition) -> int:
-    """Return the raw size of a frame; of a ragged dataset a generous guess."""
-    import numpy as np
-
-    sides = (acquisition.height or 4096) * (acquisition.width or 4096)
-    return sides * (acquisition.colors or 1) * np.dtype(acquisition.dtype or "float32").itemsize
 
 
 def _has_hash(path: Path, sha256: str | None, stop: StopFlag | None = None) -> bool:

@@ -8,7 +8,14 @@ from typing import IO, Any, TypeVar
 
 from imaging_db.codecs import decode_frame
 from imaging_db.errors import ChecksumMismatch, ImagingDBError, IntegrityError, StoreUnavailable
-from imaging_db.model import Dataset, StoredFile, StoredFrame, sha256_of_bytes, sha256_of_pixels
+from imaging_db.model import (
+    Acquisition,
+    Dataset,
+    StoredFile,
+    StoredFrame,
+    sha256_of_bytes,
+    sha256_of_pixels,
+)
 from imaging_db.stores.base import Store
 from imaging_db.stores.layout import object_key
 from imaging_db.transfer.pool import StopFlag
@@ -98,6 +105,14 @@ def fetch_file(
     if file.sha256 is not None and digest.hexdigest() != file.sha256:
         raise ChecksumMismatch(key, expected=file.sha256, found=digest.hexdigest())
     return size
+
+
+def frame_bytes(acquisition: Acquisition) -> int:
+    """Return the raw size of a frame; of a ragged dataset a generous guess."""
+    import numpy as np
+
+    sides = (acquisition.height or 4096) * (acquisition.width or 4096)
+    return sides * (acquisition.colors or 1) * np.dtype(acquisition.dtype or "float32").itemsize
 
 
 def wrong_count(dataset: Dataset, found: int) -> IntegrityError:

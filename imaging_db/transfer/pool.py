@@ -78,12 +78,13 @@ def pooled(
     """Yield ``work(item)`` for every item, in the order in which they finish, from threads.
 
     The threads take the items themselves, one thread at a time. At most ``ahead`` (by default two a
-    worker) are taken before their results are asked for, so ``items`` may be endless and memory stays
-    bounded. The first exception ends the rest after what they are at, and is raised; ``stop`` is set
-    then, so that work which looks at it need not be waited for long. No thread outlives the generator.
+    worker, at least one a worker) are taken before their results are asked for, so ``items`` may be
+    endless and memory stays bounded. The first exception ends the rest after what they are at, and is
+    raised; ``stop`` is set then, so that work which looks at it need not be waited for long. No thread
+    outlives the generator.
     Where it ends early, ``unread`` is called for each result that was not asked for any more.
     """
-    crew: _Crew[Result] = _Crew(ahead or 2 * workers, stop or StopFlag(), unread)
+    crew: _Crew[Result] = _Crew(max(ahead or 2 * workers, workers), stop or StopFlag(), unread)
     source = _Source(items)
 
     def run() -> None:
@@ -108,7 +109,7 @@ def piped(
     Everything else as `pooled`; after the first error what waits between the steps is dropped.
     """
     most = ahead or 2 * (workers + second.workers)
-    crew: _Crew[Result] = _Crew(most, StopFlag(), unread)
+    crew: _Crew[Result] = _Crew(max(most, workers), StopFlag(), unread)
     source = _Source(items)
     between: ByteQueue[Made] = ByteQueue(second.limit, makers=workers)
 

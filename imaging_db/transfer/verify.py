@@ -18,6 +18,7 @@ from imaging_db.transfer.fetch import (
     decode_checked,
     fetch_file,
     fetch_frame,
+    frame_bytes,
     wrong_count,
 )
 from imaging_db.transfer.pool import StopFlag, pooled, worker_count
@@ -58,7 +59,8 @@ class Verifier:
         checked = unrecorded = nbr_bytes = 0
         failures: list[ImagingDBError] = []
         self.progress.start(dataset.serial, dataset.nbr_objects)
-        workers = worker_count(self.workers, frame_bytes=0, remote=dataset.storage == "s3")
+        size = self._frame_bytes(dataset)
+        workers = worker_count(self.workers, frame_bytes=size, remote=dataset.storage == "s3")
         try:
             with closing(pooled(damage_told(check), items, workers=workers, stop=stop)) as results:
                 for result in results:
@@ -81,6 +83,11 @@ class Verifier:
             time.monotonic() - started,
             tuple(sorted(failures, key=str)),
         )
+
+    def _frame_bytes(self, dataset: Dataset) -> int:
+        if dataset.upload_type is UploadType.FILE:
+            return 0
+        return frame_bytes(self.catalog.acquisition(dataset.serial))
 
     def _check_frame(self, frame: StoredFrame, dataset: Dataset) -> tuple[bool, int]:
         data = fetch_frame(frame, store=self.store, directory=dataset.storage_dir)

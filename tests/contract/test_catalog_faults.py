@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from imaging_db.catalog import Catalog, schema
+from imaging_db.catalog import Catalog, rows, schema
+from imaging_db.catalog.tables import DatasetRow
 from imaging_db.config.settings import DatabaseSettings
 from imaging_db.errors import (
     CatalogUnavailable,
@@ -108,6 +109,23 @@ def test_rows_whose_copy_breaks_are_sent_again(remote: DatabaseSettings, proxy: 
         catalog.add_frames(claim, grid(2, 2, 2, 1))
         assert proxy.lost == 1
         assert catalog.publish(claim).nbr_objects == 8
+
+
+class PressesCtrlC(list[str]):
+    """A column during whose last step, from values to text, somebody presses Ctrl-C."""
+
+    def __getitem__(self, index: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return super().__getitem__(index)
+
+
+def test_ctrl_c_during_a_copy_is_ctrl_c(postgres_catalog_settings: DatabaseSettings) -> None:
+    """psycopg2 would call it a statement that was cancelled, and the next dataset would begin."""
+    columns = {"dataset_serial": PressesCtrlC([SERIAL])}
+    with Catalog.open(postgres_catalog_settings) as catalog:
+        with pytest.raises(KeyboardInterrupt):
+            catalog._transactions.write(lambda c: rows.insert_rows(c, DatasetRow, columns))
+        assert catalog.pending() == []
 
 
 def test_a_way_that_swallows_everything_is_given_up(

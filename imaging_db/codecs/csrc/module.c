@@ -14,9 +14,9 @@ static int take_frame(PyObject *object, Py_buffer *view, frame *f)
 {
     if (PyObject_GetBuffer(object, view, PyBUF_STRIDED_RO | PyBUF_FORMAT) < 0) return -1;
     const char *format = view->format ? view->format : "B";
-    int order = strchr("<>=@!|", *format) ? *format++ : '@';
+    int order = *format && strchr("<>=@!|", *format) ? *format++ : '@';
     int colors = view->ndim == 3 ? (int)view->shape[2] : 1;
-    int known = view->ndim >= 2 && view->ndim <= 3 && strchr("BH?", *format) && !format[1]
+    int known = view->ndim >= 2 && view->ndim <= 3 && *format && strchr("BH?", *format) && !format[1]
                 && view->itemsize <= 2 && (*format == 'H') == (view->itemsize == 2);
     int sides = known && view->shape[0] > 0 && view->shape[1] > 0 && view->shape[0] < 0x7fffffff
                 && view->shape[1] < 0x7fffffff && (view->ndim == 2 || (view->shape[2] >= 1 && view->shape[2] <= 4));

@@ -264,8 +264,9 @@ static size_t bytes_of_row(const frame *f) { return (size_t)f->width * (size_t)(
 
 size_t png_bound(const frame *f)
 {
-    uint64_t raw = ((uint64_t)bytes_of_row(f) + 1) * f->height;
-    uint64_t blocks = raw / BLOCK_BYTES + f->height / 2 + 2;
+    uint64_t row = bytes_of_row(f), raw = (row + 1) * f->height;
+    if (row > 0x7fffffff / f->height) return 0;
+    uint64_t blocks = f->height / (BLOCK_BYTES / row + 1) + 1;
     uint64_t bound = raw * LIMIT / 8 + blocks * 400 + 128;
     return bound < 0x7fffffff ? (size_t)bound : 0;
 }

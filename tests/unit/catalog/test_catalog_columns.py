@@ -16,9 +16,9 @@ from imaging_db.catalog.columns import copy_lines, plain
 from imaging_db.catalog.tables import FrameRow
 from imaging_db.catalog.types import (
     _CUT,
-    JSON_VARIANT,
     BigWhole,
     CleanText,
+    Document,
     Real,
     Whole,
     dump_json,
@@ -94,7 +94,7 @@ def test_no_column_of_floats_holds_nan(column: list[float]) -> None:
 def test_objects_written_at_once_are_those_written_one_by_one(objects: list[Any]) -> None:
     expected = [dump_json(one) for one in objects]
     assert dump_json_each(objects) == expected
-    assert list(plain(JSON_VARIANT, objects, DIALECTS[0])) == expected
+    assert list(plain(Document(), objects, DIALECTS[0])) == expected
 
 
 def test_metadata_that_holds_the_mark_of_the_cut_stays_whole() -> None:

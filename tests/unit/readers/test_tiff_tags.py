@@ -101,3 +101,18 @@ def test_an_open_stack_holds_a_few_bytes_a_page_and_no_metadata(tmp_path: Path) 
         tracemalloc.stop()
     assert held < 200 * many
     assert peak < 1000 * many
+
+
+def test_the_same_bytes_in_the_other_order_are_another_number(tmp_path: Path) -> None:
+    """256 in little endian has the bytes of 1 in big endian; the files of a folder share a memory."""
+    for order, site in (("<", 256), (">", 1)):
+        tifffile.imwrite(
+            tmp_path / f"im_c000_z000_t000_p00{site % 2}.tif",
+            PIXELS,
+            byteorder=order,
+            metadata=None,
+            extratags=[(34016, 3, 1, site, True)],
+        )
+    with registry.get("tif_folder").open(tmp_path, ReaderOptions()) as reader:
+        found = {f.coords.position: f.metadata for f in reader.frames()}
+    assert [found[position]["Site"] for position in (0, 1)] == [256, 1]

@@ -40,6 +40,12 @@ def test_nothing_in_nothing_out(run: Run) -> None:
     assert list(run(lambda x: x, [])) == []
 
 
+def test_more_threads_than_may_be_ahead_do_not_wait_for_ever() -> None:
+    assert sorted(pooled(lambda x: x, range(3), workers=40, ahead=4)) == [0, 1, 2]
+    second = Second(lambda x: x, 3, lambda _: 10, 100)
+    assert sorted(piped(lambda x: x, range(3), second, workers=40, ahead=4)) == [0, 1, 2]
+
+
 @EITHER
 def test_items_are_taken_only_as_they_are_needed(run: Run) -> None:
     taken = itertools.count()
