@@ -53,6 +53,7 @@ clean:  ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) demo build *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 
 torture: $(VENV)/installed-test  ## slow proofs: a 4 GB file in bounded memory, 200 kills
+	IMAGING_DB_TEST_FRAMES=20000 IMAGING_DB_TEST_SIDE=1024 $(BIN)/python -m pytest tests/integration/test_memory.py -k hundred
 	IMAGING_DB_TEST_PAGES=500 $(BIN)/python -m pytest tests/integration/test_memory.py
 	IMAGING_DB_TEST_KILLS=200 $(BIN)/python -m pytest tests/resume/test_kill.py
 

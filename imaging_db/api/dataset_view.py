@@ -138,14 +138,14 @@ class Frames:
         """
         from imaging_db.errors import NothingSelected
         from imaging_db.transfer.fetch import frame_bytes
-        from imaging_db.transfer.pool import worker_count
+        from imaging_db.transfer.pool import REMOTE_GETS, worker_count
         from imaging_db.transfer.stack import read_stack
 
         rows = self._db.catalog.frames(self._dataset.serial, self.selection, with_metadata=False)
         frames = list(rows)
         if not frames:
             raise NothingSelected(f"{self._dataset.serial}: no frame matches")
-        remote = self._dataset.storage == "s3"
+        remote = REMOTE_GETS if self._dataset.storage == "s3" else 0
         size = frame_bytes(self._db.catalog.acquisition(self._dataset.serial))
         workers = worker_count(None, frame_bytes=size, remote=remote)
         return read_stack(frames, self.read, workers=workers, fill=fill)

@@ -52,7 +52,7 @@ from imaging_db.transfer.metadata_files import (
     global_metadata_json,
     write_frames_csv,
 )
-from imaging_db.transfer.pool import StopFlag, pooled, worker_count
+from imaging_db.transfer.pool import REMOTE_GETS, StopFlag, pooled, worker_count
 from imaging_db.transfer.report import DownloadReport, Progress, Silent, noun_of
 from imaging_db.transfer.store_object import sha256_of_file
 
@@ -142,7 +142,7 @@ class Downloader:
         workers = worker_count(
             self.workers,
             frame_bytes=size,
-            remote=dataset.storage == "s3",
+            remote=REMOTE_GETS if dataset.storage == "s3" else 0,
             copies=_STORED_COPIES if self.codec is None else None,
         )
         run = _Run(dataset, folder, total, self.progress)
@@ -166,7 +166,9 @@ class Downloader:
         self, dataset: Dataset, folder: DownloadFolder, *, objects: bool
     ) -> DownloadReport:
         files = list(self.catalog.files(dataset.serial)) if objects else []
-        workers = worker_count(self.workers, frame_bytes=0, remote=dataset.storage == "s3")
+        workers = worker_count(
+            self.workers, frame_bytes=0, remote=REMOTE_GETS if dataset.storage == "s3" else 0
+        )
         run = _Run(dataset, folder, len(files), self.progress)
         stop = StopFlag()
         work = partial(self._fetch_file, dataset, folder, stop)

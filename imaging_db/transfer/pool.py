@@ -16,8 +16,10 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 Result = TypeVar("Result")
 
-REMOTE_WORKERS = 32
-"""Threads that wait for a remote store: so many hide a latency of 40 ms a request."""
+REMOTE_PUTS = 32
+"""Threads that put into a remote store: so many hide a latency of 40 ms a request."""
+REMOTE_GETS = 16
+"""Threads that read from it: more would push each other's objects out of the processor's cache."""
 
 _IN_FLIGHT_BYTES = 256 * 2**20
 _IN_FLIGHT_BYTES_A_CORE = 64 * 2**20
@@ -262,18 +264,19 @@ def worker_count(
     asked: int | None,
     *,
     frame_bytes: int,
-    remote: bool,
+    remote: int = 0,
     copies: int | None = None,
     cores: int | None = None,
 ) -> int:
     """Return how many threads to use: as asked, else one a core, more where the network is waited for.
 
     Bounded so that the frames in work stay within a quarter of a gigabyte, on large machines within
-    64 MiB a core; always at least one. ``copies`` of a frame are in memory while it is worked on.
+    64 MiB a core; always at least one. ``remote`` are wanted at least where a remote store is waited
+    for, 0 elsewhere. ``copies`` of a frame are in memory while it is worked on.
     ``cores`` are by default those that this process may use.
     """
     cores = cores or usable_cores()
-    wanted = asked or (max(REMOTE_WORKERS, cores) if remote else cores)
+    wanted = asked or max(remote, cores)
     most = max(_IN_FLIGHT_BYTES, _IN_FLIGHT_BYTES_A_CORE * cores)
     fitting = most // max(1, frame_bytes * (copies or _COPIES))
     return max(1, min(wanted, fitting) if frame_bytes else wanted)

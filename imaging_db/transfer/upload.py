@@ -19,7 +19,7 @@ from imaging_db.stores.base import Store
 from imaging_db.transfer.claims import HeldClaim, take_claim
 from imaging_db.transfer.compare import read_all, same_content
 from imaging_db.transfer.plan import UploadPlan
-from imaging_db.transfer.pool import worker_count
+from imaging_db.transfer.pool import REMOTE_PUTS, worker_count
 from imaging_db.transfer.remove import remove_dataset, remove_objects
 from imaging_db.transfer.report import Outcome, Progress, Silent, UploadReport
 from imaging_db.transfer.stream import Stream, Threads
@@ -144,13 +144,15 @@ class Uploader:
         return 0
 
     def _workers(self, plan: UploadPlan) -> int:
-        return worker_count(self.workers, frame_bytes=plan.frame_bytes, remote=False)
+        return worker_count(self.workers, frame_bytes=plan.frame_bytes)
 
     def _threads(self, plan: UploadPlan) -> Threads:
         """Encoders fill the cores; a put that waits for a network waits in a thread of its own."""
         if plan.draft.storage == "local":
             return Threads(self._workers(plan))
-        return Threads(self._workers(plan), worker_count(self.workers, frame_bytes=0, remote=True))
+        return Threads(
+            self._workers(plan), worker_count(self.workers, frame_bytes=0, remote=REMOTE_PUTS)
+        )
 
 
 def _report(plan: UploadPlan, outcome: Outcome, started: float) -> UploadReport:

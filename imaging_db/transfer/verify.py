@@ -21,7 +21,7 @@ from imaging_db.transfer.fetch import (
     frame_bytes,
     wrong_count,
 )
-from imaging_db.transfer.pool import StopFlag, pooled, worker_count
+from imaging_db.transfer.pool import REMOTE_GETS, StopFlag, pooled, worker_count
 from imaging_db.transfer.report import Progress, Silent, VerifyReport, noun_of
 
 Item = TypeVar("Item", StoredFrame, StoredFile)
@@ -60,7 +60,9 @@ class Verifier:
         failures: list[ImagingDBError] = []
         self.progress.start(dataset.serial, dataset.nbr_objects)
         size = self._frame_bytes(dataset)
-        workers = worker_count(self.workers, frame_bytes=size, remote=dataset.storage == "s3")
+        workers = worker_count(
+            self.workers, frame_bytes=size, remote=REMOTE_GETS if dataset.storage == "s3" else 0
+        )
         try:
             with closing(pooled(damage_told(check), items, workers=workers, stop=stop)) as results:
                 for result in results:

@@ -222,15 +222,15 @@ def test_one_item_may_be_larger_than_the_bound() -> None:
 
 
 def test_large_frames_get_fewer_threads() -> None:
-    assert worker_count(8, frame_bytes=2**20, remote=False, cores=2) == 8
-    assert worker_count(8, frame_bytes=32 * 2**20, remote=False, cores=2) == 2
-    assert worker_count(8, frame_bytes=2**40, remote=True, cores=2) == 1
-    assert worker_count(None, frame_bytes=0, remote=True) >= 16
+    assert worker_count(8, frame_bytes=2**20, cores=2) == 8
+    assert worker_count(8, frame_bytes=32 * 2**20, cores=2) == 2
+    assert worker_count(8, frame_bytes=2**40, remote=16, cores=2) == 1
+    assert worker_count(None, frame_bytes=0, remote=16) >= 16
 
 
 def test_a_machine_of_many_cores_uses_them() -> None:
-    assert worker_count(None, frame_bytes=8 * 2**20, remote=False, cores=32) == 32
-    assert worker_count(None, frame_bytes=64 * 2**20, remote=False, cores=32) == 8
+    assert worker_count(None, frame_bytes=8 * 2**20, cores=32) == 32
+    assert worker_count(None, frame_bytes=64 * 2**20, cores=32) == 8
 
 
 def threads() -> list[threading.Thread]:
