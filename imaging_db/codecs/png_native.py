@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from imaging_db.codecs.scratch import scratch
+from imaging_db.codecs.scratch import MOST_KEPT, scratch
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,7 +28,9 @@ def encode(native: ModuleType, pixels: npt.NDArray[Any]) -> bytes | None:
 
 def encode_noise(native: ModuleType, rows: npt.NDArray[Any]) -> bytes:
     """Return a PNG of a frame of whole rows, however it may repeat itself."""
-    data: bytes = native.encode_png(rows, scratch("encoded", native.bound(rows)))
+    most = native.bound(rows)
+    kept = (scratch("encoded", most),) if most <= MOST_KEPT else ()
+    data: bytes = native.encode_png(rows, *kept)
     return data
 
 

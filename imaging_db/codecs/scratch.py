@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _WORD = 8
-_MOST_KEPT = 16 * 1024 * 1024  # one row of the widest pictures is longer
+MOST_KEPT = 16 * 1024 * 1024  # one row of the widest pictures is longer
 
 _thread = threading.local()
 
@@ -22,6 +22,6 @@ def scratch(name: str, size: int) -> npt.NDArray[np.uint8]:
     kept: npt.NDArray[np.uint8] | None = getattr(_thread, name, None)
     if kept is None or kept.size < size:
         kept = np.empty(-(-size // _WORD) * _WORD, np.uint8)
-        if size <= _MOST_KEPT:
+        if size <= MOST_KEPT:
             setattr(_thread, name, kept)
     return kept[:size]

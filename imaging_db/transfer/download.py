@@ -159,7 +159,7 @@ class Downloader:
         for frame in frames:
             stays = self.codec is not None and converted(frame, self.codec) is frame
             if stays and self.codec is not None and not is_kept_as(frame, self.codec):
-                unfit[frame.dtype or "unknown type"] += 1
+                unfit[_named(frame)] += 1
             yield frame
 
     def _download_files(
@@ -282,6 +282,12 @@ def _failed(dataset: Dataset, failures: Sequence[ImagingDBError], total: int) ->
     return ObjectsDamaged(
         f"{dataset.serial}: {len(failures)} of {total} {noun_of(dataset)}s are damaged", failures
     )
+
+
+def _named(frame: StoredFrame) -> str:
+    """Return what a codec does not hold of a frame, whose sides may be too long."""
+    sides = f" of {frame.width} x {frame.height}" if frame.dtype in ("uint8", "uint16") else ""
+    return f"{frame.dtype or 'unknown type'}{sides}"
 
 
 def _unconverted(unfit: Counter[str], total: int, codec: str | None) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from imaging_db.catalog import Catalog
-from imaging_db.errors import Interrupted, StoreUnavailable
+from imaging_db.errors import ImagingDBError, Interrupted, StoreUnavailable
 from imaging_db.model import SourceFile, SourceFrame, StoredFile, StoredFrame
 from imaging_db.readers.base import Reader
 from imaging_db.stores.base import Store
@@ -25,6 +26,7 @@ _BATCH_BYTES = 256 * 2**20  # what a power cut costs at most; and the last flush
 _BATCH_SECONDS = 10.0
 _AHEAD = 512  # objects that go on being stored while a batch is made durable
 _WAITING_BYTES = 64 * 2**20  # encoded, not yet put into a remote store
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,16 @@ class Stream:
                 signal_number=getattr(stop, "signal_number", 2),
             ) from stop
         except StoreUnavailable as error:
+            self._record_what_is_safe()
             error.message = f"{error.message} after {self._so_far()}"
             raise
+
+    def _record_what_is_safe(self) -> None:
+        """Write the rows of what was stored before the store failed: the next run goes on there."""
+        try:
+            self._record()
+        except ImagingDBError as error:
+            _log.debug("what was stored last is not recorded: %s", error)
 
     def _so_far(self) -> str:
         done = self.stored + self.reused

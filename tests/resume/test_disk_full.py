@@ -55,6 +55,7 @@ def test_an_upload_to_a_full_disk_says_so_and_is_finished_by_rerunning(desk: Lab
     assert not list(desk.folder.rglob("*.part"))
     again = run("data_uploader", *words, folder=desk.folder)
     assert again.returncode == 0, again.stderr
+    assert "3 from an earlier run" in again.stdout
     assert desk.serials() == [desk.serial()]
     assert len(desk.keys()) == 6
     desk.download()

@@ -37,6 +37,17 @@ static int take_frame(PyObject *object, Py_buffer *view, frame *f)
     return 0;
 }
 
+static PyObject *copied(const void *from, size_t size)
+{
+    PyObject *data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (!data) return NULL;
+    void *to = PyBytes_AsString(data);
+    Py_BEGIN_ALLOW_THREADS
+    memcpy(to, from, size);
+    Py_END_ALLOW_THREADS
+    return data;
+}
+
 static PyObject *bound(PyObject *module, PyObject *object)
 {
     (void)module;
@@ -48,35 +59,35 @@ static PyObject *bound(PyObject *module, PyObject *object)
     return PyLong_FromSize_t(most);
 }
 
-/* The result is copied out of scratch memory, which the caller keeps: to take the most that a PNG may need
- * from the system for every frame, and give back what was too much, costs more than the copy. */
+/* The result is copied out of scratch memory that the caller keeps: to take the most that a PNG may need
+ * from the system for every frame, and give back what was too much, costs more than the copy. Without
+ * scratch memory the result is made in place: for large frames, where a copy would be memory twice. */
 static PyObject *encode_png(PyObject *module, PyObject *args)
 {
     (void)module;
     PyObject *object, *data = NULL;
-    Py_buffer view, scratch;
+    Py_buffer view, scratch = {0};
     frame f;
-    if (!PyArg_ParseTuple(args, "Ow*", &object, &scratch)) return NULL;
+    size_t size = 0;
+    if (!PyArg_ParseTuple(args, "O|w*", &object, &scratch)) return NULL;
     if (take_frame(object, &view, &f) < 0) {
-        PyBuffer_Release(&scratch);
+        if (scratch.obj) PyBuffer_Release(&scratch);
         return NULL;
     }
-    size_t most = png_bound(&f), size = 0;
-    if (!most || (size_t)scratch.len < most) PyErr_SetString(PyExc_ValueError, "too little room for the PNG");
-    else {
+    size_t most = png_bound(&f);
+    if (!most || (scratch.obj && (size_t)scratch.len < most))
+        PyErr_SetString(PyExc_ValueError, "too little room for the PNG");
+    else if (scratch.obj || (data = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)most))) {
+        uint8_t *out = data ? (uint8_t *)PyBytes_AsString(data) : scratch.buf;
         Py_BEGIN_ALLOW_THREADS
-        size = png_encode(&f, scratch.buf);
+        size = png_encode(&f, out);
         Py_END_ALLOW_THREADS
-        data = size ? PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size) : PyErr_NoMemory();
-    }
-    if (data) {
-        void *to = PyBytes_AsString(data);
-        Py_BEGIN_ALLOW_THREADS
-        memcpy(to, scratch.buf, size);
-        Py_END_ALLOW_THREADS
+        if (!size) { Py_CLEAR(data); PyErr_NoMemory(); }
+        else if (data) _PyBytes_Resize(&data, (Py_ssize_t)size);
+        else data = copied(scratch.buf, size);
     }
     PyBuffer_Release(&view);
-    PyBuffer_Release(&scratch);
+    if (scratch.obj) PyBuffer_Release(&scratch);
     return data;
 }
 
@@ -160,7 +171,7 @@ static PyObject *use_vectors(PyObject *module, PyObject *allowed)
 static PyMethodDef methods[] = {
     {"bound", bound, METH_O, "Return the most bytes that the PNG of an array may have, 0 for too many."},
     {"encode_png", encode_png, METH_VARARGS,
-     "Return the PNG of an array (Y, X) or (Y, X, S), uint8, bool or uint16: (pixels, scratch of `bound` bytes)."},
+     "Return the PNG of an array (Y, X) or (Y, X, S), uint8, bool or uint16: (pixels[, scratch of `bound` bytes])."},
     {"repeats", repeats, METH_O, "Return whether most of an array's rows is repetition, not camera noise."},
     {"unfilter", unfilter, METH_VARARGS, "Write the samples of filtered PNG rows: (rows, out, height, bpp, swap)."},
     {"measure", measure, METH_O, "Return minimum, maximum, sum, saturated samples and gradient of an array."},

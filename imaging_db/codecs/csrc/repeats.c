@@ -2,8 +2,9 @@
 
 #include "png.h"
 
-/* A sample of some rows from the middle of the frame, of wide rows the beginning. */
-enum { SAMPLE = 8192, LEAST_ROWS = 4, WORD = 8, SLOTS = 4096, LONG = 16 };
+/* A sample of some rows from the middle of the frame, of wide rows the beginning; and one row as far as
+ * DEFLATE looks back. */
+enum { SAMPLE = 8192, LEAST_ROWS = 4, LONGEST_ROW = 32768, WORD = 8, SLOTS = 4096, LONG = 16 };
 
 static uint64_t word_at(const uint8_t *p)
 {
@@ -12,7 +13,7 @@ static uint64_t word_at(const uint8_t *p)
     return v;
 }
 
-/* 1 where nearly all of the bytes are zeros, or of the others more than half stood there before, sixteen
+/* 1 where three quarters of the bytes are zeros, or of the others more than half stood there before, sixteen
  * at least in a row. Runs of zeros between noise are no reason: `png_encode` knows them. */
 static int is_repetition(const uint8_t *bytes, size_t n)
 {
@@ -30,16 +31,33 @@ static int is_repetition(const uint8_t *bytes, size_t n)
             if (i - from >= LONG) again += i - from;
         } else i++;
     }
-    return zeros * 8 > n * 7 || again * 2 > n - zeros;
+    return zeros * 4 > n * 3 || again * 2 > n - zeros;
+}
+
+/* 1 where most pixels are made of one value, such as grey kept as RGB or eight bits spread over sixteen, or
+ * are as the one to the left, such as an enlarged picture. `unit` is a sample's bytes, `bpp` a pixel's. */
+static int is_copied(const uint8_t *row, size_t n, size_t unit, size_t bpp)
+{
+    size_t pixels = n / bpp, within = 0, halves = 0, beside = 0;
+    if (pixels < 2) return 0;
+    for (const uint8_t *p = row; p < row + pixels * bpp; p += bpp) {
+        within += bpp >= 3 * unit && !memcmp(p, p + unit, 2 * unit);
+        halves += unit == 2 && p[0] == p[1];
+        beside += p > row && !memcmp(p, p - bpp, bpp);
+    }
+    return within * 8 > pixels * 7 || halves * 8 > pixels * 7 || beside * 8 > pixels * 5;
 }
 
 int png_repeats(const frame *f)
 {
     uint8_t rows[SAMPLE], steps[SAMPLE];
-    size_t n = (size_t)f->width * (size_t)(f->colors * f->depth / 8);
+    size_t unit = (size_t)f->depth / 8, bpp = unit * (size_t)f->colors;
+    size_t whole = (size_t)f->width * bpp, n = whole;
     if (n > SAMPLE / LEAST_ROWS) n = SAMPLE / LEAST_ROWS;
     uint32_t count = (uint32_t)(SAMPLE / n < f->height ? SAMPLE / n : f->height);
     const uint8_t *first = f->samples + (ptrdiff_t)((f->height - count) / 2) * f->stride;
+    if (is_copied(first, n, unit, bpp)) return 1;
+    if (whole > n && is_repetition(first, whole < LONGEST_ROW ? whole : LONGEST_ROW)) return 1;
     for (uint32_t y = 0; y < count; y++) memcpy(rows + y * n, first + (ptrdiff_t)y * f->stride, n);
     size_t all = count * n, below = all - n;
     for (size_t i = 0; i < below; i++) steps[i] = (uint8_t)(rows[i + n] - rows[i]);

@@ -129,6 +129,29 @@ def test_noise_is_told_from_what_repeats_itself(native: ModuleType) -> None:
             assert native.repeats(drawn.astype(dtype))
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.stack([np.random.default_rng(1).integers(90, 130, (200, 300), np.uint8)] * 3, axis=-1),
+        np.random.default_rng(2).integers(90, 130, (200, 300)).astype(np.uint16) * 257,
+        np.random.default_rng(3).integers(0, 4000, (200, 75)).astype(np.uint16).repeat(4, axis=1),
+        np.random.default_rng(4).integers(0, 4000, (25, 300)).astype(np.uint16).repeat(8, axis=0),
+        np.random.default_rng(5).integers(0, 2, (200, 300)).astype(np.uint16) * 65535,
+        np.tile(np.random.default_rng(6).integers(0, 4000, (200, 1500)).astype(np.uint16), (1, 4)),
+    ],
+    ids=["grey as RGB", "8 bit in 16", "wider", "higher", "black and white", "tiles"],
+)
+def test_copies_within_a_frame_are_no_noise(native: ModuleType, frame: np.ndarray) -> None:
+    assert native.repeats(frame)
+    check_frame(native, frame)
+
+
+def test_a_large_frame_needs_no_memory_beside_its_file(native: ModuleType) -> None:
+    frame = np.random.default_rng(8).normal(900, 30, (3000, 3000)).astype(np.uint16)
+    assert native.encode_png(frame) == native.encode_png(frame, bytearray(native.bound(frame)))
+    assert encode_noise(native, frame) == native.encode_png(frame)
+
+
 def test_it_can_be_left_unused() -> None:
     code = "from imaging_db.codecs import kernel; print(kernel.native)"
     there = {**os.environ, "IMAGING_DB_KERNEL": "0"}
