@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from imaging_db import failpoints
 from imaging_db.catalog import claims, datasets, deletions, frames, schema
 from imaging_db.catalog.claims import Unfinished
 from imaging_db.catalog.datasets import DatasetOrder
@@ -176,6 +177,7 @@ class Catalog:
         def write(connection: Connection, batch: Sequence[StoredFrame]) -> None:
             claims.hold(connection, claim)
             frames.add_frames(connection, claim.dataset_id, batch)
+            failpoints.reach("rows.inserted")
 
         self._write_batches(write, stored)
 
@@ -186,6 +188,7 @@ class Catalog:
             claims.hold(connection, claim)
             directory = datasets.by_id(connection, claim.dataset_id).storage_dir
             frames.add_files(connection, claim.dataset_id, batch, storage_dir=directory)
+            failpoints.reach("rows.inserted")
 
         self._write_batches(write, stored)
 

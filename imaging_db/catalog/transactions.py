@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from imaging_db import failpoints
 from imaging_db.catalog.deadline import Deadlines
 from imaging_db.catalog.engine import WRITE, make_engine, patience_of
 from imaging_db.catalog.failures import mapped, may_be_repeated
@@ -67,4 +68,9 @@ class Transactions:
         with Deadlines.within(self._deadline), self.engine.connect() as connection:
             connection = connection.execution_options(**self._options(write=write))
             with connection.begin():
-                return work(connection)
+                found = work(connection)
+                if write:
+                    failpoints.reach("catalog.committing")
+            if write:
+                failpoints.reach("catalog.committed")
+            return found

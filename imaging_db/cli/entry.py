@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from imaging_db import __version__
+from imaging_db import __version__, failpoints
 from imaging_db.cli import output
 from imaging_db.cli.exit_codes import BUG
 from imaging_db.errors import ImagingDBError
@@ -57,6 +57,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
 def _guarded(work: Run, args: argparse.Namespace) -> int:
     debug = bool(getattr(args, "debug", False))
     try:
+        failpoints.arm()
         code = work(args)
         output.finish()
     except ImagingDBError as error:

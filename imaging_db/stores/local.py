@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from imaging_db import failpoints
 from imaging_db.errors import (
     ImagingDBError,
     ObjectConflict,
@@ -210,7 +211,9 @@ class LocalStore:
             created = False
             try:
                 _fill(handle, chunks, size=size)
+                failpoints.reach("object.written")
                 created = self._publish(key, temporary, target)
+                failpoints.reach("object.named")
             finally:
                 if not created:
                     with contextlib.suppress(OSError):  # what is left is swept later

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from botocore.exceptions import ClientError
 
+from imaging_db import failpoints
 from imaging_db.errors import ObjectConflict, StoreUnavailable, UnsafePath
 from imaging_db.model import sha256_of_bytes
 from imaging_db.stores.base import ObjectInfo, check_key
@@ -196,7 +197,10 @@ class S3Store:
         """Send ``upload`` and return its ETag, None where its bytes are there already."""
         for attempt in range(1, _PUT_ATTEMPTS + 1):
             try:
-                return upload.send(self._bucket, self.traits(), **condition)
+                failpoints.reach("object.written")
+                etag = upload.send(self._bucket, self.traits(), **condition)
+                failpoints.reach("object.named")
+                return etag
             except ClientError as error:
                 last = error
             code = error_code(last)

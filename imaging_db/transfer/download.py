@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from imaging_db import failpoints
 from imaging_db.catalog import Catalog
 from imaging_db.errors import (
     ImagingDBError,
@@ -185,6 +186,7 @@ class Downloader:
         if wanted is not frame and self.codec is not None:
             key = object_key(dataset.storage_dir, frame.file_name)
             data = convert(data, frame, codec=self.codec, key=key)
+        failpoints.reach("object.fetched")
         folder.write(wanted.file_name, data)
         return True, len(data)
 
@@ -196,6 +198,7 @@ class Downloader:
         directory = dataset.storage_dir
         with folder.writing(file.name) as stream:
             size = fetch_file(file, stream, store=self.store, directory=directory, stop=stop)
+            failpoints.reach("object.fetched")
         return True, size
 
     def _what_there_is(self, dataset: Dataset) -> str:

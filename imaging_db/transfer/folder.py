@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from imaging_db import failpoints
 from imaging_db.errors import FolderBusy, StoreUnavailable, UnsafePath, UsageError
 from imaging_db.stores.base import check_key, is_temporary, temporary_name
 from imaging_db.stores.filesystem import windows_problem
@@ -58,6 +59,7 @@ class DownloadFolder:
             if not _lock(lock):
                 raise FolderBusy(self.path)
             self._sweep()
+            failpoints.reach("folder.locked")
             try:
                 yield self
             finally:
@@ -114,8 +116,7 @@ class DownloadFolder:
                 stream = io.BufferedWriter(_PartFile(part, target), 2**20)
             with stream:
                 yield stream
-            with _mapped(target):
-                part.replace(target)
+            _name(part, target)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
@@ -125,15 +126,22 @@ class DownloadFolder:
         target = self.target(name)
         part = target.with_name(temporary_name())
         try:
-            with _mapped(target):
-                with io.FileIO(part, "xb") as stream:
-                    rest = memoryview(data)
-                    while rest:
-                        rest = rest[stream.write(rest) :]
-                part.replace(target)
+            with _mapped(target), io.FileIO(part, "xb") as stream:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[stream.write(rest) :]
+            _name(part, target)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+def _name(part: Path, target: Path) -> None:
+    """Give a whole file its name."""
+    failpoints.reach("file.written")
+    with _mapped(target):
+        part.replace(target)
+    failpoints.reach("file.named")
 
 
 class _PartFile(io.FileIO):

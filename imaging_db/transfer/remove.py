@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from imaging_db import failpoints
 from imaging_db.catalog import Catalog
 from imaging_db.stores.base import Store
 from imaging_db.transfer.claims import STALE_AFTER, HeldClaim, claimed
@@ -25,7 +26,9 @@ def remove_dataset(catalog: Catalog, store: Store, serial: str) -> int:
         ),
     )
     with HeldClaim(catalog, claim) as held:
+        failpoints.reach("dataset.hidden")
         removed = remove_objects(store, dataset.storage_dir, check=held.check)
+        failpoints.reach("objects.deleted")
         catalog.finish_delete(claim)
     return removed
 
@@ -40,4 +43,5 @@ def remove_objects(store: Store, directory: str, *, check: Callable[[], None]) -
     for key in [found.key for found in store.list(directory)]:
         check()
         removed += store.delete(key)
+        failpoints.reach("object.deleted")
     return removed

@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from imaging_db import failpoints
 from imaging_db.codecs import DEFAULT_CODEC, decode_frame, encode_frame
 from imaging_db.codecs.quality import measure
 from imaging_db.errors import (
@@ -72,8 +73,10 @@ class ObjectMaker:
             The pixels cannot be read.
         """
         pixels = self._reader.read(frame, out=self._thread.buffer.for_frame(frame))
+        failpoints.reach("frame.read")
         sha256, quality = sha256_of_pixels(pixels), measure(pixels)
         encoded = encode_frame(pixels, codec=self._codec)
+        failpoints.reach("frame.encoded")
         name = frame_name(frame.coords, encoded.suffix)
         row = StoredFrame(
             coords=frame.coords,

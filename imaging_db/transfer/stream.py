@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
+from imaging_db import failpoints
 from imaging_db.catalog import Catalog
 from imaging_db.errors import ImagingDBError, Interrupted, StoreUnavailable
 from imaging_db.model import SourceFile, SourceFrame, StoredFile, StoredFrame
@@ -98,6 +99,7 @@ class Stream:
 
     def _run_frames(self) -> None:
         with self.plan.open() as reader:
+            failpoints.reach("source.opened")
             self.plan.check_source(reader.sources)
             with closing(self._stored_frames(reader)) as results:
                 for found in results:
@@ -119,6 +121,7 @@ class Stream:
         )
 
     def _run_files(self) -> None:
+        failpoints.reach("source.opened")
         self.plan.check_source()
         stop = StopFlag()
         work = partial(
@@ -197,7 +200,9 @@ class Stream:
     def _record(self) -> None:
         """Write the rows of what is stored, after its bytes were made durable."""
         if self._frames or self._files:
+            failpoints.reach("objects.flushing")
             self.store.flush()
+            failpoints.reach("objects.flushed")
             self.catalog.add_frames(self.held.claim, self._frames)
             self.catalog.add_files(self.held.claim, self._files)
         self._frames, self._files, self._unrecorded_bytes = [], [], 0

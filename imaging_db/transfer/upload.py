@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from imaging_db import failpoints
 from imaging_db.catalog import Catalog
 from imaging_db.errors import (
     DatasetExists,
@@ -102,6 +103,7 @@ class Uploader:
     def _write(self, plan: UploadPlan, claim: Claim) -> tuple[Stream, int]:
         """Return the stream that ran, and how many objects were removed from its way."""
         with HeldClaim(self.catalog, claim) as held:
+            failpoints.reach("claim.taken")
             try:
                 return self._stream(plan, held)
             except (ObjectConflict, ObjectsInTheWay):
@@ -118,7 +120,9 @@ class Uploader:
         try:
             stream.run()
             held.check()
+            failpoints.reach("dataset.complete")
             self.catalog.publish(claim)
+            failpoints.reach("dataset.published")
         except SourceChanged:
             if ours:  # what was stored is of a source that is no more
                 remove_objects(self.store, plan.draft.storage_dir, check=held.check)
