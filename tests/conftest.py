@@ -5,6 +5,7 @@ from __future__ import annotations
 pytest_plugins = [
     "tests.support.environment",
     "tests.support.lab",
+    "tests.support.matrix",
     "tests.support.postgres",
     "tests.support.s3",
 ]
