@@ -96,6 +96,13 @@ def test_the_focus_is_that_of_every_fourth_row_from_64_rows_on(dtype: str) -> No
     assert measure(frame[:63]).focus == pytest.approx(900.0 * 16 / 63)
 
 
+@pytest.mark.parametrize("largest", [0, 1, 2047, 4095, 4096, 32767, 32768, 65535])
+@pytest.mark.parametrize("place", PLACES)
+def test_samples_of_every_depth_are_summed_exactly(largest: int, place: str) -> None:
+    frame = np.full((35, 9), largest, np.uint16)
+    assert numpy_sums(placed(frame, place)).total == 35 * 9 * largest
+
+
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
 def test_large_numbers_that_lie_close_together_are_exact(dtype: str) -> None:
     frame = np.arange(40, dtype=dtype).reshape(4, 10) + np.array(2**60 + 1, dtype)
