@@ -103,7 +103,9 @@ def upload(source: str, folder: str, url: str = "", number: str = "1") -> None:
     import tifffile  # noqa: F401
 
     from imaging_db import ImagingDB, codecs, transfer  # noqa: F401
+    from imaging_db.readers import registry
 
+    registry.specs()  # which imports every reader
     csv = Path(folder) / "rows.csv"
     csv.write_text(f"dataset_id,file_name\n{serial(int(number))},{source}\n", encoding="utf-8")
     with _opened(folder, url) as db:

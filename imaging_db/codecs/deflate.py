@@ -15,6 +15,7 @@ from typing import Any
 
 # 258 bytes from two bits is the most that DEFLATE gives back (zlib's technical notes): 1032 for one.
 _MOST_EXPANSION = 1032
+_CLEARED_BYTES = 64  # enough for a loop over whole vectors
 _LONGEST_START = 1024  # the code tables before the first byte are much shorter
 
 
@@ -92,6 +93,17 @@ def installed() -> Deflate:
     except ImportError:
         return standard()
     return Deflate(isal_zlib, noise=(1,), matches=(3,))
+
+
+def clear_vectors() -> None:
+    """Leave the processor's vector registers as SHA-256 wants them, for what a thread does next.
+
+    ISA-L returns with their upper halves in use, and OpenSSL's SHA instructions then take a third longer
+    (measured on an AMD EPYC) until code ran that clears them, as any vector loop of numpy does.
+    """
+    import numpy as np
+
+    np.zeros(_CLEARED_BYTES, np.uint8).max()
 
 
 def deflate_repeats(data: Any, *, level: int) -> bytes:

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from imaging_db.codecs import png_chunks
-from imaging_db.codecs.deflate import Deflate, deflate_repeats
+from imaging_db.codecs.deflate import Deflate, clear_vectors, deflate_repeats
 from imaging_db.codecs.png_filters import Filter, RowBlocks, unfiltered
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def encode(pixels: npt.NDArray[Any], *, deflate: Deflate) -> bytes:
     )
     small = blocks.filtered_bytes <= _SMALL_BYTES or blocks.height < _FEW_ROWS
     stream = _smallest(blocks, deflate) if small else _sampled(blocks, deflate)
-    return png_chunks.written(header, stream, crc32=deflate.crc32)
+    data = png_chunks.written(header, stream, crc32=deflate.crc32)
+    clear_vectors()  # it will be hashed
+    return data
 
 
 def _smallest(blocks: RowBlocks, deflate: Deflate) -> list[bytes]:

@@ -12,7 +12,8 @@ class FrameQuality:
     ``minimum``, ``maximum`` and ``mean`` are in the frame's own grey values. ``saturated`` is the share
     (0 to 1) of samples at the largest value of an integer type, None for other types. ``focus`` is the
     Brenner gradient: the mean squared difference of samples two columns apart, in grey values squared
-    (Brenner et al., J Histochem Cytochem 24, 1976); None for frames narrower than three columns.
+    (Brenner et al., J Histochem Cytochem 24, 1976), of every fourth row from the first on, of frames
+    under 64 rows of every row; None for frames narrower than three columns.
     """
 
     minimum: float

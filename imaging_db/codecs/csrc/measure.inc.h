@@ -63,7 +63,7 @@ TARGET static uint64_t NAME(gradient_16)(const uint16_t *x, size_t n, size_t apa
 }
 
 TARGET static quality NAME(measure_8)(
-    const uint8_t *samples, ptrdiff_t stride, size_t height, size_t n, size_t colors)
+    const uint8_t *samples, ptrdiff_t stride, size_t height, size_t n, size_t colors, size_t step)
 {
     quality q = {.minimum = 255};
     size_t apart = 2 * colors;
@@ -71,7 +71,7 @@ TARGET static quality NAME(measure_8)(
         for (size_t i = 0; i < n; i += NAME(PIECE_8)) {
             size_t take = n - i < NAME(PIECE_8) ? n - i : NAME(PIECE_8);
             NAME(piece_8)(&q, samples + i, take);
-            if (i + apart >= n) continue;
+            if (y % step || i + apart >= n) continue;
             if (i + take + apart > n) take = n - apart - i;
             q.gradient += NAME(gradient_8)(samples + i, take, apart);
         }
@@ -79,7 +79,7 @@ TARGET static quality NAME(measure_8)(
 }
 
 TARGET static quality NAME(measure_16)(
-    const uint8_t *samples, ptrdiff_t stride, size_t height, size_t n, size_t colors)
+    const uint8_t *samples, ptrdiff_t stride, size_t height, size_t n, size_t colors, size_t step)
 {
     quality q = {.minimum = 65535};
     size_t apart = 2 * colors;
@@ -88,7 +88,7 @@ TARGET static quality NAME(measure_16)(
         for (size_t i = 0; i < n; i += NAME(PIECE_16)) {
             size_t take = n - i < NAME(PIECE_16) ? n - i : NAME(PIECE_16);
             NAME(piece_16)(&q, row + i, take);
-            if (i + apart >= n) continue;
+            if (y % step || i + apart >= n) continue;
             if (i + take + apart > n) take = n - apart - i;
             q.gradient += NAME(gradient_16)(row + i, take, apart);
         }

@@ -127,12 +127,16 @@ static PyObject *unfilter(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *measure(PyObject *module, PyObject *object)
+static PyObject *measure(PyObject *module, PyObject *args)
 {
     (void)module;
+    PyObject *object;
     Py_buffer view;
     frame f;
     quality q;
+    unsigned int step;
+    if (!PyArg_ParseTuple(args, "OI", &object, &step)) return NULL;
+    if (!step) return PyErr_SetString(PyExc_ValueError, "needs a step of 1 row at least"), NULL;
     if (take_frame(object, &view, &f) < 0) return NULL;
     size_t n = (size_t)f.width * (size_t)f.colors;
     if ((f.depth == 16 && !f.swap) || (f.depth == 16 && (((uintptr_t)f.samples | (uintptr_t)f.stride) & 1))) {
@@ -140,7 +144,7 @@ static PyObject *measure(PyObject *module, PyObject *object)
         return PyErr_SetString(PyExc_ValueError, "needs samples in native order"), NULL;
     }
     Py_BEGIN_ALLOW_THREADS
-    q = (f.depth == 8 ? measure_8 : measure_16)(f.samples, f.stride, f.height, n, (size_t)f.colors);
+    q = (f.depth == 8 ? measure_8 : measure_16)(f.samples, f.stride, f.height, n, (size_t)f.colors, step);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&view);
     return Py_BuildValue("IIKKK", q.minimum, q.maximum, (unsigned long long)q.sum,
@@ -174,7 +178,8 @@ static PyMethodDef methods[] = {
      "Return the PNG of an array (Y, X) or (Y, X, S), uint8, bool or uint16: (pixels[, scratch of `bound` bytes])."},
     {"repeats", repeats, METH_O, "Return whether most of an array's rows is repetition, not camera noise."},
     {"unfilter", unfilter, METH_VARARGS, "Write the samples of filtered PNG rows: (rows, out, height, bpp, swap)."},
-    {"measure", measure, METH_O, "Return minimum, maximum, sum, saturated samples and gradient of an array."},
+    {"measure", measure, METH_VARARGS,
+     "Return minimum, maximum, sum and saturated samples, and the gradient of every step-th row: (pixels, step)."},
     {"checksums", checksums, METH_O, "Return CRC-32 and Adler-32 of bytes."},
     {"use_vectors", use_vectors, METH_O, "Allow or forbid vector instructions; return whether they are used."},
     {NULL, NULL, 0, NULL},
