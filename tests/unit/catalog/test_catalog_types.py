@@ -24,6 +24,7 @@ from imaging_db.catalog.types import (
     UTCDateTime,
     Whole,
     dump_json,
+    dump_json_each,
 )
 
 values = Table(
@@ -170,6 +171,14 @@ def test_json_that_is_nested_too_deep_is_refused() -> None:
         value = [value]
     with pytest.raises(ValueError, match="nested deeper"):
         dump_json(value)
+
+
+def test_json_that_holds_itself_is_refused() -> None:
+    value: dict[str, Any] = {"a": [1]}
+    value["a"].append(value)
+    for write in (dump_json, lambda one: dump_json_each([one, {}])):
+        with pytest.raises(ValueError, match="nested deeper"):
+            write(value)
 
 
 anything = st.recursive(
