@@ -40,7 +40,11 @@ BIG_KEY = BigInteger().with_variant(Integer(), "sqlite")
 """A primary key of 64 bits; SQLite numbers rows by itself only where the type is INTEGER."""
 
 _CUT = "-- cut here: 7c1d9e --"
-_write = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_write = json.JSONEncoder(
+    ensure_ascii=False,
+    allow_nan=False,
+    check_circular=False,  # what holds itself is nested too deep, and ends in a RecursionError
+).encode
 
 
 class Whole(TypeDecorator[int]):

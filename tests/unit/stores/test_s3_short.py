@@ -7,12 +7,16 @@ import http.server
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-import botocore.auth
 import pytest
 from boto3.session import Session
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
 
 from imaging_db.errors import ChecksumMismatch, StoreDenied
 from imaging_db.model import sha256_of_bytes
@@ -20,6 +24,7 @@ from imaging_db.stores.s3 import S3Store
 from imaging_db.stores.s3_client import new_client
 from imaging_db.stores.s3_retry import Patience
 from imaging_db.stores.s3_short import ShortWay, find_short_way
+from imaging_db.stores.s3_signature import Signer, canonical_query
 from imaging_db.testing.store_actions import put, put_stream
 from tests.support.strict_s3 import StrictS3
 
@@ -87,29 +92,52 @@ def test_is_taken(aws_credentials: None) -> None:
     assert agents == ["imaging_db"]
 
 
-def test_signs_as_boto3_does(aws_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways, the same object: what is signed is the same but for the time and the agent."""
-    signed: list[str] = []
-    original = botocore.auth.S3SigV4Auth.canonical_request
+@pytest.mark.parametrize("token", [None, "a passing token/+="])
+def test_signs_as_boto3_does(monkeypatch: pytest.MonkeyPatch, token: str | None) -> None:
+    """A part with a checksum under an odd key: the same headers, the same signature."""
+    now = datetime(2026, 2, 28, 23, 59, 59, tzinfo=UTC)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: now)
+    monkeypatch.setattr("time.gmtime", now.timetuple)
+    data, secrets = b"pixels", ReadOnlyCredentials("AKIA", "a secret/+", token)
+    path = quote("/lab/odd/100% (\N{MICRO SIGN}m) a+b&c=d~.png", safe="/~")
+    query = {"uploadId": "a/b+c=~", "partNumber": "2"}
+    headers = {"Host": "127.0.0.1:9000", "x-amz-checksum-sha256": "abc=", "If-None-Match": "*"}
+    url = f"http://127.0.0.1:9000{path}"
+    theirs = AWSRequest("PUT", url, headers=headers, data=data, params=query)
+    S3SigV4Auth(secrets, "s3", "eu-west-1").add_auth(theirs)
+    ours = Signer("eu-west-1").signed(
+        "PUT",
+        path,
+        query=canonical_query(query),
+        headers=headers,
+        sha256=sha256_of_bytes(data),
+        credentials=secrets,
+    )
+    assert ours == dict(theirs.headers.items())
 
-    def canonical_request(self: Any, request: Any) -> str:
-        text: str = original(self, request)
-        signed.append("\n".join(line for line in text.split("\n") if "amz-date:" not in line))
-        return text
 
-    monkeypatch.setattr(botocore.auth.S3SigV4Auth, "canonical_request", canonical_request)
-    key = "odd/100% (\N{MICRO SIGN}m) a+b&c=d~.png"
-    with StrictS3() as server:
-        short = open_store(server.url)
-        short.traits()
-        put(short, key, b"pixels")
-        signed.clear()
-        short.stat(key)
-        server.fault("HEAD", "reset")
-        short.stat(key)
-        short.close()
-    assert len(signed) == 3
-    assert signed[0] == signed[1] == signed[2]
+def test_the_key_of_another_day_or_secret_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    signer, found = Signer("eu-west-1"), []
+    days = [datetime(2026, 2, day, tzinfo=UTC) for day in (27, 28, 28, 27)]
+    for day, secret in zip(days, ["one", "one", "two", "one"], strict=True):
+        monkeypatch.setattr("time.gmtime", day.timetuple)
+        asked: dict[str, Any] = {"query": "", "headers": {}, "sha256": "0" * 64}
+        asked["credentials"] = ReadOnlyCredentials("AKIA", secret, None)
+        found.append(signer.signed("GET", "/a", **asked)["Authorization"])
+        assert found[-1] == Signer("eu-west-1").signed("GET", "/a", **asked)["Authorization"]
+    assert len(set(found)) == 3
+
+
+def test_goes_through_the_proxy_of_the_environment(
+    aws_credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents: list[str] = []
+    with told(agents) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        store = open_store("http://s3.of.the.lab:9000")
+        assert store.get("raw_frames/a/im 1.png") == b"ok"
+        store.close()
+    assert agents == ["imaging_db"]
 
 
 WHERE = [
