@@ -11,7 +11,7 @@ KERNEL := $(wildcard imaging_db/codecs/csrc/*)
 FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage torture fuzz bench clean
+.PHONY: help demo test lint coverage torture broken memory fuzz bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,10 +52,18 @@ lint: $(VENV)/installed-test  ## check style, types, layers and lockstep
 clean:  ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) demo build *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 
-torture: $(VENV)/installed-test  ## slow proofs: a 4 GB file in bounded memory, 200 kills
+# Everything that a mark names as a row of the fault matrix, with many more faults than `make test` injects.
+torture: $(VENV)/installed-test  ## inject thousands of faults, ten minutes; writes docs/reliability.md
+	$(BIN)/python -m tests.torture.run
+
+broken: $(VENV)/installed-test  ## break the program on purpose in many ways, and see each noticed
+	rm -f docs/reliability/broken.jsonl
+	$(BIN)/python -m tests.broken.run --out docs/reliability/broken.jsonl
+	$(BIN)/python -m tests.support.reliability_page
+
+memory: $(VENV)/installed-test  ## a 4 GB file and 20 000 frames in bounded memory
 	IMAGING_DB_TEST_FRAMES=20000 IMAGING_DB_TEST_SIDE=1024 $(BIN)/python -m pytest tests/integration/test_memory.py -k hundred
 	IMAGING_DB_TEST_PAGES=500 $(BIN)/python -m pytest tests/integration/test_memory.py
-	IMAGING_DB_TEST_KILLS=200 $(BIN)/python -m pytest tests/resume/test_kill.py
 
 # The kernel built apart, so that every read and write beside its buffers and every undefined step ends the run.
 fuzz: $(VENV)/installed-test  ## feed the native kernel random frames under sanitizers (gcc or clang on Linux)

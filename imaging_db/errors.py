@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from imaging_db.model import Dataset
 
 
-_MEND = "restore it from a backup, or upload the source again with --overwrite"
+_MEND = "imaging-db repair can put it back, from its source or a second store"
 
 
 class ImagingDBError(Exception):

@@ -45,6 +45,7 @@ STAGES = {
     "file.named": "download: a file has its name",
     "dataset.hidden": "delete: the dataset cannot be seen any more, its objects are there",
     "object.deleted": "delete, gc, repair: one object is gone",
+    "object.repaired": "repair: right objects are back and survive a power cut, no row has heard of it",
     "objects.deleted": "delete: all objects are gone, the rows are there",
 }
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from imaging_db.api.dataset_view import DatasetView
+from imaging_db.api.keeping import Keeping
 from imaging_db.config import (
     Manifest,
     Problems,
@@ -43,13 +44,17 @@ if TYPE_CHECKING:
         VerifyReport,
     )
     from imaging_db.transfer.batch import Planned
+    from imaging_db.transfer.check import CheckReport, StoreReport
+    from imaging_db.transfer.repair import RepairReport
+    from imaging_db.transfer.sample import Sample
+    from imaging_db.transfer.verify_journal import VerifyJournal
 
 
 def _nobody(report: object) -> None:
     """Hear a report and say nothing."""
 
 
-class ImagingDB:
+class ImagingDB(Keeping):
     """An open catalog with the stores of its datasets; a context manager, safe for threads."""
 
     def __init__(self, settings: Settings) -> None:
@@ -69,10 +74,13 @@ class ImagingDB:
         storage: str | None = None,
         storage_access: str | None = None,
         codec: str | None = None,
+        max_frame_bytes: int | None = None,
+        max_frames: int | None = None,
     ) -> ImagingDB:
         """Return the database that login and config describe; both are looked for where none is named.
 
-        ``storage`` and ``storage_access`` override where the bytes are, ``codec`` how uploads keep frames.
+        ``storage`` and ``storage_access`` override where the bytes are, ``codec`` how uploads keep frames,
+        ``max_frame_bytes`` and ``max_frames`` what readers refuse.
 
         Raises
         ------
@@ -80,7 +88,13 @@ class ImagingDB:
             All that is wrong in the two files.
         """
         settings = load_settings(
-            login, config, storage=storage, storage_access=storage_access, codec=codec
+            login,
+            config,
+            storage=storage,
+            storage_access=storage_access,
+            codec=codec,
+            max_frame_bytes=max_frame_bytes,
+            max_frames=max_frames,
         )
         db = cls(settings)
         db._store_named = storage is not None or storage_access is not None
@@ -179,9 +193,11 @@ class ImagingDB:
             Before anything was started.
         """
         from imaging_db.transfer import Silent, Uploader, check_parents, plan_rows, upload_rows
+        from imaging_db.transfer.emptied import check_mounted
 
         manifest, planner = self._checked(csv)
         self.init()
+        check_mounted(self.catalog, self.settings.store)
         check_parents(manifest, self.find)
         uploader = Uploader(
             self.catalog,
@@ -232,14 +248,82 @@ class ImagingDB:
         )
 
     def verify(
-        self, serial: str, *, workers: int | None = None, progress: Progress | None = None
+        self,
+        serial: str,
+        *,
+        sample: Sample | None = None,
+        journal: VerifyJournal | None = None,
+        workers: int | None = None,
+        progress: Progress | None = None,
     ) -> VerifyReport:
-        """Return what came of reading a whole dataset back and comparing every hash."""
+        """Return what came of reading a dataset, or a sample of it, back and comparing every hash.
+
+        ``journal`` remembers what was verified, so that another run passes it over.
+        """
         from imaging_db.transfer import Silent, Verifier
 
         dataset = self.catalog.dataset(serial)
         verifier = Verifier(self.catalog, self.store_of(dataset), workers, progress or Silent())
-        return verifier.verify(dataset)
+        return verifier.verify(dataset, sample=sample, journal=journal)
+
+    def check(
+        self,
+        serial: str,
+        *,
+        read_data: bool = False,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> CheckReport:
+        """Return how a dataset and the store differ, by names and sizes; nothing is changed.
+
+        ``read_data`` compares every hash, too.
+        """
+        from imaging_db.transfer import Silent
+        from imaging_db.transfer.check import Checker
+
+        dataset = self.catalog.dataset(serial)
+        checker = Checker(self.catalog, self.store_of(dataset), workers, progress or Silent())
+        return checker.check(dataset, read_data=read_data)
+
+    def check_store(self) -> StoreReport:
+        """Return what the configured store holds that no dataset knows, and which are unfinished."""
+        from imaging_db.transfer.check import check_store
+
+        return check_store(self.catalog, self.store, self.settings.store)
+
+    def repair(
+        self,
+        serial: str,
+        *,
+        source: Path | str | None = None,
+        second: StoreSettings | None = None,
+        dry_run: bool = False,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> RepairReport:
+        """Return what of a dataset was missing or damaged and was put back.
+
+        From the ``second`` store, which has the same keys, or the ``source`` of its upload, which is read
+        as the config says. Only what has the recorded hash is taken.
+
+        Raises
+        ------
+        UsageError
+            The second store is the dataset's own, or there is no such source.
+        ReaderError
+            The source is refused.
+        """
+        from imaging_db.transfer import Silent
+        from imaging_db.transfer.repair import Repairer
+        from imaging_db.transfer.replacements import spares_of
+
+        dataset = self.catalog.dataset(serial)
+        store = self.store_of(dataset)
+        second_store = None if second is None else self._store(second)
+        spares = spares_of(self.settings, dataset, store, second_store, source, workers=workers)
+        store.probe(write=not dry_run)
+        repairer = Repairer(self.catalog, store, spares, workers, progress or Silent())
+        return repairer.repair(dataset, dry_run=dry_run)
 
     @property
     def store(self) -> Store:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from types import TracebackType
 from typing import Protocol, TypeVar
@@ -10,11 +11,14 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 
 from imaging_db import failpoints
-from imaging_db.catalog import claims, datasets, deletions, frames, schema
-from imaging_db.catalog.claims import Unfinished
+from imaging_db.catalog import claims, datasets, frames, schema
+from imaging_db.catalog.claims import STALE_AFTER, Unfinished
 from imaging_db.catalog.datasets import DatasetOrder
+from imaging_db.catalog.functions import now
+from imaging_db.catalog.removal import Removal
 from imaging_db.catalog.stored_sizes import StoredSizes
 from imaging_db.catalog.transactions import Transactions
+from imaging_db.catalog.upkeep import Upkeep
 from imaging_db.config.settings import DatabaseSettings
 from imaging_db.model import (
     Acquisition,
@@ -28,9 +32,6 @@ from imaging_db.model import (
     StoredFile,
     StoredFrame,
 )
-
-STALE_AFTER = 60.0
-"""Seconds without a sign of life after which a claim may be taken over."""
 
 _BATCH = 10_000
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class _Page(Protocol[Item]):
     def __call__(self, connection: Connection, after: Item | None) -> list[Item]: ...
 
 
-class Catalog:
+class Catalog(Removal):
     """An open catalog: a context manager, safe for threads. Only ready datasets can be seen.
 
     Every method is one transaction, or one for each page or batch, and may raise `CatalogUnavailable`
@@ -91,6 +92,11 @@ class Catalog:
     def address(self) -> str:
         """Return where the catalog is, for people, without the password."""
         return self._transactions.settings.address
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """Return what checking and repairing ask of it."""
+        return Upkeep(self._transactions)
 
     def close(self) -> None:
         """Close every connection; closing twice is allowed."""
@@ -147,6 +153,10 @@ class Catalog:
     def release(self, claim: Claim) -> None:
         """Give a claim back; status and rows stay. Raises `DatasetBusy` where the claim is lost."""
         self._write(lambda connection: claims.release(connection, claim))
+
+    def withdraw(self, claim: Claim) -> None:
+        """Make a claim to upload one to delete. Raises `DatasetBusy` where the claim is lost."""
+        self._write(lambda connection: claims.withdraw(connection, claim))
 
     def stored_coords(self, claim: Claim) -> Mapping[FrameCoords, int | None]:
         """Return the size in bytes of the object of every frame that has a row already."""
@@ -219,49 +229,6 @@ class Catalog:
                 connection, serial, description=description, microscope=microscope
             )
         )
-
-    # --- deleting
-
-    def begin_delete(
-        self,
-        serial: str,
-        *,
-        token: str,
-        stale_after: float = STALE_AFTER,
-        evict: str | None = None,
-    ) -> tuple[Dataset, Claim]:
-        """Take a dataset out of sight; return it, and the claim on its deletion, held by ``token`` alone.
-
-        Its objects may be deleted while the claim is renewed, and `finish_delete` ends it. A pending
-        dataset, or a deletion that stopped, is taken over as `claim` does it; the same token may repeat.
-
-        Raises
-        ------
-        DatasetNotFound
-            There is none.
-        DatasetBusy
-            A live run uploads or deletes it; ``owner`` is its token.
-        Conflict
-            It is a parent, or shares its objects with another dataset.
-        """
-        return self._write(
-            lambda connection: deletions.begin(
-                connection, serial, token=token, stale_after=stale_after, evict=evict
-            )
-        )
-
-    def finish_delete(self, claim: Claim) -> None:
-        """Delete the rows of a dataset whose deletion was begun; nothing happens where none are left.
-
-        Raises
-        ------
-        DatasetBusy
-            The claim is lost; whoever has the dataset now keeps what is left of it.
-        Conflict
-            Its deletion was not begun.
-        """
-        while not self._write(lambda connection: deletions.finish(connection, claim)):
-            pass
 
     # --- reading
 
@@ -365,6 +332,10 @@ class Catalog:
     def pending(self) -> list[Unfinished]:
         """Return every dataset that cannot be seen: pending, or being deleted."""
         return self._read(claims.unfinished)
+
+    def now(self) -> datetime:
+        """Return the time by the database's clock, in UTC."""
+        return self._read(now)
 
     # --- how
 

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Update, bindparam, delete, func, select, update
 
 from imaging_db.catalog import datasets, frames, serials
+from imaging_db.catalog.acquisitions import write_acquisition
 from imaging_db.catalog.datasets import AnyRow
 from imaging_db.catalog.functions import SecondsSince, UtcNow
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow
@@ -25,13 +26,15 @@ from imaging_db.errors import (
     IntegrityError,
 )
 from imaging_db.model import (
-    Acquisition,
     Claim,
     Dataset,
     DatasetDraft,
     DatasetStatus,
     UploadType,
 )
+
+STALE_AFTER = 60.0
+"""Seconds without a sign of life after which a claim may be taken over."""
 
 _PENDING = DatasetStatus.PENDING.value
 _READY = DatasetStatus.READY.value
@@ -50,6 +53,7 @@ def _change(statuses: Sequence[str], **values: Any) -> Update:
 _HOLD = _change((_PENDING,), claim_heartbeat=UtcNow())
 _RENEW = _change(_CLAIMED, claim_heartbeat=UtcNow())
 _RELEASE = _change(_CLAIMED, claim_token=None, claim_heartbeat=None)
+_WITHDRAW = _change(_CLAIMED, status=_DELETING, claim_heartbeat=UtcNow())
 _PUBLISH = _change((_PENDING,), status=_READY, published_at=UtcNow(), claim_heartbeat=None)
 
 
@@ -58,13 +62,15 @@ class Unfinished:
     """A dataset that no one can see: pending or being deleted, and how far it came.
 
     ``owner`` is the token of the claim, None where nobody holds one; ``seconds_ago`` is when its owner was
-    last heard of, by the database's clock; ``stored`` counts the frames or files that have a row.
+    last heard of, by the database's clock, ``age`` when its row was made; ``stored`` counts the frames or
+    files that have a row.
     """
 
     dataset: Dataset
     owner: str | None
     seconds_ago: float | None
     stored: int
+    age: float | None = None
 
 
 def take(
@@ -88,11 +94,12 @@ def take(
     """
     parent_id = _parent_id(connection, draft)
     serials.lock(connection, draft.serial)
+    described = _described(draft, token, parent_id)
     for _ in range(_ATTEMPTS):
-        if _insert(connection, draft, token, parent_id):
+        if insert_dataset(connection, dataset_serial=draft.serial, **described):
             serials.require_distinct(connection, draft.serial)
-            dataset_id = _id_of(connection, draft.serial)
-            _write_acquisition(connection, dataset_id, draft)
+            dataset_id = id_of(connection, draft.serial)
+            write_acquisition(connection, dataset_id, draft)
             return Claim(dataset_id, draft.serial, token, resumed=False)
         found = locked(connection, DatasetRow.dataset_serial == draft.serial)
         if found is not None:  # else it was deleted just now
@@ -120,6 +127,11 @@ def renew(connection: Connection, claim: Claim) -> None:
 def release(connection: Connection, claim: Claim) -> None:
     """Give a claim back; status and rows stay for the next run. Raises `DatasetBusy` where it is lost."""
     _fenced(connection, claim, _RELEASE)
+
+
+def withdraw(connection: Connection, claim: Claim) -> None:
+    """Make a claim to upload one to delete. Raises `DatasetBusy` where it is lost: the row is another's."""
+    _fenced(connection, claim, _WITHDRAW)
 
 
 def publish(connection: Connection, claim: Claim) -> Dataset:
@@ -151,7 +163,9 @@ def publish(connection: Connection, claim: Claim) -> Dataset:
 def unfinished(connection: Connection) -> list[Unfinished]:
     """Return every dataset that is not ready, by serial."""
     statement = datasets.select_datasets().add_columns(
-        DatasetRow.claim_token, SecondsSince(DatasetRow.claim_heartbeat).label("seconds_ago")
+        DatasetRow.claim_token,
+        SecondsSince(DatasetRow.claim_heartbeat).label("seconds_ago"),
+        SecondsSince(DatasetRow.created_at).label("age"),
     )
     rows = connection.execute(
         statement.where(DatasetRow.status != _READY).order_by(DatasetRow.dataset_serial)
@@ -162,6 +176,7 @@ def unfinished(connection: Connection) -> list[Unfinished]:
             None if row.seconds_ago is None else row.claim_token,
             row.seconds_ago,
             frames.count_objects(connection, row.id),
+            row.age,
         )
         for row in rows
     ]
@@ -217,16 +232,12 @@ def _insert_of(dialect: str) -> Any:
     return importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert
 
 
-def _insert(connection: Connection, draft: DatasetDraft, token: str, parent_id: int | None) -> bool:
-    """Insert the pending row; return False where the serial is taken."""
+def insert_dataset(connection: Connection, **values: Any) -> bool:
+    """Insert the row of a new dataset; return False where its serial is taken."""
     insert = _insert_of(connection.dialect.name)
     result = connection.execute(
         insert(DatasetRow.__table__)
-        .values(
-            **_described(draft, token, parent_id),
-            dataset_serial=draft.serial,
-            created_at=UtcNow(),
-        )
+        .values(**values, created_at=UtcNow())
         .on_conflict_do_nothing(index_elements=["dataset_serial"])
     )
     return bool(result.rowcount)
@@ -251,45 +262,8 @@ def _described(draft: DatasetDraft, token: str, parent_id: int | None) -> dict[s
     }
 
 
-def _write_acquisition(connection: Connection, dataset_id: int, draft: DatasetDraft) -> None:
-    """Insert or update the acquisition of a dataset of frames."""
-    if draft.acquisition is None:
-        return
-    values = _acquired(draft.acquisition)
-    values |= {"storage_dir": draft.storage_dir, "codec": draft.codec}
-    table = AcquisitionRow.__table__
-    changed = connection.execute(
-        update(AcquisitionRow).where(AcquisitionRow.dataset_id == dataset_id).values(**values)
-    )
-    if not changed.rowcount:
-        connection.execute(table.insert().values(**values, dataset_id=dataset_id))  # type: ignore[attr-defined]
-
-
-def _acquired(acquisition: Acquisition) -> dict[str, Any]:
-    return {
-        "nbr_frames": acquisition.nbr_frames,
-        "im_width": acquisition.width,
-        "im_height": acquisition.height,
-        "nbr_slices": acquisition.nbr_slices,
-        "nbr_channels": acquisition.nbr_channels,
-        "im_colors": acquisition.colors,
-        "nbr_timepoints": acquisition.nbr_timepoints,
-        "nbr_positions": acquisition.nbr_positions,
-        "bit_depth": acquisition.dtype,
-        "metadata_json": acquisition.metadata,
-        "dtype": acquisition.dtype,
-        "format": acquisition.format,
-        "pixel_size_x_um": acquisition.pixel_size_x_um,
-        "pixel_size_y_um": acquisition.pixel_size_y_um,
-        "z_step_um": acquisition.z_step_um,
-        "time_interval_s": acquisition.time_interval_s,
-        "nbr_expected": acquisition.nbr_expected,
-        "channel_names": list(acquisition.channel_names),
-        "position_names": list(acquisition.position_names),
-    }
-
-
-def _id_of(connection: Connection, serial: str) -> int:
+def id_of(connection: Connection, serial: str) -> int:
+    """Return the id of a dataset whose row is there."""
     found = connection.scalar(select(DatasetRow.id).where(DatasetRow.dataset_serial == serial))
     return int(found or 0)
 
@@ -297,13 +271,14 @@ def _id_of(connection: Connection, serial: str) -> int:
 def _check_free(
     connection: Connection, found: AnyRow, token: str, stale_after: float, evict: str | None
 ) -> None:
-    if found.status != _PENDING:
-        exists = DatasetExists(found.dataset_serial, datasets.by_id(connection, found.id))
-        if found.status == _DELETING:
-            exists.message = f"{found.dataset_serial} is being deleted, or was when a run stopped"
-            exists.hint = "finish its deletion, or upload with --overwrite"
-        raise exists
     refuse_others(found, token, stale_after, evict)
+    if found.status == _PENDING:
+        return
+    exists = DatasetExists(found.dataset_serial, datasets.by_id(connection, found.id))
+    if found.status == _DELETING:
+        exists.message = f"{found.dataset_serial} is being deleted, or was when a run stopped"
+        exists.hint = "finish that with imaging-db delete, or upload with --overwrite"
+    raise exists
 
 
 def _take_over(
@@ -321,7 +296,7 @@ def _take_over(
         .where(DatasetRow.id == found.id)
         .values(**_described(draft, token, parent_id))
     )
-    _write_acquisition(connection, found.id, draft)
+    write_acquisition(connection, found.id, draft)
     return Claim(found.id, found.dataset_serial, token, resumed=resumed, cleared=not resumed)
 
 

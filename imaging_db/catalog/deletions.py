@@ -6,22 +6,78 @@ was uploaded again meanwhile.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select, update
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.orm import aliased
 
-from imaging_db.catalog import claims, datasets
+from imaging_db.catalog import claims, datasets, frames, serials
 from imaging_db.catalog.datasets import AnyRow
 from imaging_db.catalog.functions import UtcNow
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow, FrameRow
-from imaging_db.errors import Conflict, DatasetNotFound
-from imaging_db.model import Claim, Dataset, DatasetStatus
+from imaging_db.errors import CatalogUnavailable, Conflict, DatasetExists, DatasetNotFound
+from imaging_db.model import Claim, Dataset, DatasetStatus, UploadType
 
+_READY = DatasetStatus.READY.value
 _DELETING = DatasetStatus.DELETING.value
 _DELETED_AT_ONCE = 20_000
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Deletable:
+    """A dataset that may be deleted, and what its rows say of its objects: how many, and their bytes."""
+
+    dataset: Dataset
+    stored: int
+    nbr_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where objects of no dataset lie: the serial that their folder spells, and the store they are in."""
+
+    serial: str
+    upload_type: UploadType
+    storage: str
+    storage_access: str
+    storage_dir: str
+
+
+def preview(
+    connection: Connection,
+    serial: str,
+    *,
+    token: str,
+    stale_after: float,
+    evict: str | None,
+    besides: Collection[str],
+) -> Deletable:
+    """Return what `begin` would take; raises as it does. ``besides`` are children that will go before."""
+    found = _free(connection, serial, token=token, stale_after=stale_after, evict=evict)
+    _check_unshared(connection, found, besides)
+    nbr_bytes = connection.scalar(
+        select(func.coalesce(func.sum(FrameRow.object_size), 0))
+        .join(AcquisitionRow, FrameRow.frames_global_id == AcquisitionRow.id)
+        .where(AcquisitionRow.dataset_id == found.id)
+    )
+    of_files = connection.scalar(
+        select(func.coalesce(func.sum(FileRow.size), 0)).where(FileRow.dataset_id == found.id)
+    )
+    stored = frames.count_objects(connection, found.id)
+    total = int(nbr_bytes or 0) + int(of_files or 0)
+    return Deletable(datasets.by_id(connection, found.id), stored, total)
 
 
 def begin(
-    connection: Connection, serial: str, *, token: str, stale_after: float, evict: str | None
+    connection: Connection,
+    serial: str,
+    *,
+    token: str,
+    stale_after: float,
+    evict: str | None,
+    unfinished_only: bool = False,
 ) -> tuple[Dataset, Claim]:
     """Take a dataset out of sight; return it and the claim on its deletion. The same token may repeat.
 
@@ -31,14 +87,14 @@ def begin(
         There is none.
     DatasetBusy
         Someone alive uploads or deletes it.
+    DatasetExists
+        It is ready, and ``unfinished_only`` asks for one that is not.
     Conflict
         It is the parent of another, or another one's rows point to the same objects.
     """
-    found = claims.locked(connection, DatasetRow.dataset_serial == serial)
-    if found is None:
-        datasets.ready_row(connection, serial)  # raises, with the serials that are near
-        raise DatasetNotFound(f"there is no dataset {serial!r}")
-    claims.refuse_others(found, token, stale_after, evict)
+    found = _free(connection, serial, token=token, stale_after=stale_after, evict=evict)
+    if unfinished_only and found.status == _READY:
+        raise DatasetExists(serial, datasets.by_id(connection, found.id))
     _check_unshared(connection, found)
     connection.execute(
         update(DatasetRow)
@@ -46,6 +102,64 @@ def begin(
         .values(status=_DELETING, claim_token=token, claim_heartbeat=UtcNow())
     )
     return datasets.by_id(connection, found.id), Claim(found.id, serial, token, resumed=False)
+
+
+def reserve(
+    connection: Connection, place: Place, *, token: str, stale_after: float, evict: str | None
+) -> Claim:
+    """Return a claim on a serial that the catalog does not know: nobody can upload there until `finish`.
+
+    The same token may repeat.
+
+    Raises
+    ------
+    DatasetBusy
+        Someone alive uploads or deletes that serial by now.
+    DatasetExists
+        The catalog knows it by now.
+    Conflict
+        A dataset is there whose serial differs only by case.
+    """
+    serials.lock(connection, place.serial)
+    if claims.insert_dataset(
+        connection,
+        dataset_serial=place.serial,
+        frames=place.upload_type is UploadType.FRAMES,
+        status=_DELETING,
+        claim_token=token,
+        claim_heartbeat=UtcNow(),
+        storage=place.storage,
+        storage_access=place.storage_access,
+        storage_dir=place.storage_dir,
+        nbr_objects=0,
+        metadata_json={},
+    ):
+        serials.require_distinct(connection, place.serial)
+        return Claim(claims.id_of(connection, place.serial), place.serial, token, resumed=False)
+    found = claims.locked(connection, DatasetRow.dataset_serial == place.serial)
+    if found is None:
+        raise CatalogUnavailable(f"{place.serial} comes and goes", hint="rerun later")
+    if (
+        found.status == _DELETING and found.claim_token == token
+    ):  # the answer to its COMMIT was lost
+        return Claim(found.id, place.serial, token, resumed=False)
+    claims.refuse_others(found, token, stale_after, evict)
+    raise DatasetExists(place.serial, datasets.by_id(connection, found.id))
+
+
+def while_ready(connection: Connection, dataset: Dataset, work: Callable[[], None]) -> None:
+    """Call ``work`` while a ready dataset can be neither deleted nor replaced; maybe more than once.
+
+    Raises
+    ------
+    DatasetNotFound
+        It is not any more what it was; nothing was called.
+    """
+    found = claims.locked(connection, DatasetRow.dataset_serial == dataset.serial)
+    same = found is not None and found.status == _READY
+    if not same or found.published_at != dataset.published_at:  # type: ignore[union-attr]
+        raise DatasetNotFound(f"{dataset.serial} was deleted or replaced meanwhile")
+    work()
 
 
 def finish(connection: Connection, claim: Claim) -> bool:
@@ -72,14 +186,33 @@ def finish(connection: Connection, claim: Claim) -> bool:
     return True
 
 
-def _check_unshared(connection: Connection, found: AnyRow) -> None:
+def _free(
+    connection: Connection, serial: str, *, token: str, stale_after: float, evict: str | None
+) -> AnyRow:
+    """Return the row of a dataset that nobody alive holds, and keep it from changing."""
+    found = claims.locked(connection, DatasetRow.dataset_serial == serial)
+    if found is None:
+        datasets.ready_row(connection, serial)  # raises, with the serials that are near
+        raise DatasetNotFound(f"there is no dataset {serial!r}")
+    claims.refuse_others(found, token, stale_after, evict)
+    return found
+
+
+def _check_unshared(
+    connection: Connection, found: AnyRow, besides: Collection[str] = frozenset()
+) -> None:
     child = aliased(DatasetRow)
-    children = connection.scalars(
-        select(child.dataset_serial).where(child.parent_id == found.id).order_by(child.id).limit(3)
-    ).all()
+    known = connection.scalars(
+        select(child.dataset_serial)
+        .where(child.parent_id == found.id)
+        .order_by(child.id)
+        .limit(_NAMED + 1 + len(besides))
+    )
+    children = [serial for serial in known if serial not in besides]
     if children:
+        more = " and others" if len(children) > _NAMED else ""
         raise Conflict(
-            f"{found.dataset_serial} is the parent of {', '.join(children)}",
+            f"{found.dataset_serial} is the parent of {', '.join(children[:_NAMED])}{more}",
             hint="it cannot be taken away while they exist",
         )
     sharing = connection.scalars(
@@ -90,7 +223,7 @@ def _check_unshared(connection: Connection, found: AnyRow) -> None:
             child.storage_access.is_not_distinct_from(found.storage_access),
             child.id != found.id,
         )
-        .limit(3)
+        .limit(_NAMED)
     ).all()
     if sharing:
         raise Conflict(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from imaging_db.config.settings import DatabaseSettings
@@ -23,6 +23,8 @@ from imaging_db.errors import (
 )
 
 _RERUN = "rerun later"
+_FREE_SPACE = "free space and rerun"
+_AWAY = {"57P01", "57P02", "57P03"}
 _RETRIED = {"40001", "40P01"}  # serialization failure, deadlock: the transaction can be done again
 
 _UNAVAILABLE = {
@@ -111,10 +113,21 @@ def may_be_repeated(error: BaseException) -> bool:
     return is_disconnect(error) or code in _RETRIED
 
 
+def is_away(error: BaseException) -> bool:
+    """Return True where the server does not answer, or is starting or stopping: it may be back soon."""
+    origin: Any = getattr(error, "orig", None)
+    if origin is None or isinstance(origin, sqlite3.Error):
+        return False
+    code = getattr(origin, "pgcode", None) or _code_from(str(origin))
+    lost = isinstance(error, OperationalError) and code is None
+    return lost or is_disconnect(error) or code in _AWAY
+
+
 def _sqlite(error: sqlite3.Error, where: str) -> ImagingDBError | None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _SQLITE_UNAVAILABLE:
-        return CatalogUnavailable(f"{where}: {_SQLITE_UNAVAILABLE[code]}", hint=_RERUN)
+        hint = _FREE_SPACE if code == sqlite3.SQLITE_FULL else _RERUN
+        return CatalogUnavailable(f"{where}: {_SQLITE_UNAVAILABLE[code]}", hint=hint)
     if code in _SQLITE_SETTINGS:
         return ConfigError(f"{where}: {_SQLITE_SETTINGS[code]}", hint="check path and permissions")
     if code in _SQLITE_DAMAGED:

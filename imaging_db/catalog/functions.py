@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Float, literal
+from sqlalchemy import Boolean, ColumnElement, Connection, Float, literal, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -57,6 +57,11 @@ def contains_text(
 ) -> ContainsText:
     """Return the condition that ``column`` holds ``needle``."""
     return ContainsText(column, literal(needle, CleanText()))
+
+
+def now(connection: Connection) -> datetime:
+    """Return the time by the database's clock, in UTC."""
+    return connection.execute(select(UtcNow())).scalar_one()
 
 
 def fold_contains(text: str | None, needle: str) -> bool:

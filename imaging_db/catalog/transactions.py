@@ -12,13 +12,15 @@ from sqlalchemy.exc import DBAPIError
 from imaging_db import failpoints
 from imaging_db.catalog.deadline import Deadlines
 from imaging_db.catalog.engine import WRITE, make_engine, patience_of
-from imaging_db.catalog.failures import mapped, may_be_repeated
+from imaging_db.catalog.failures import is_away, mapped, may_be_repeated
 from imaging_db.config.settings import DatabaseSettings
 
 T = TypeVar("T")
 
 _ATTEMPTS = 4
 _PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+_AWAY_SECONDS = 9.0
 
 
 class Transactions:
@@ -26,6 +28,9 @@ class Transactions:
 
     A function may run more than once: after a deadlock, and after the connection broke, when nobody can
     tell whether its COMMIT had happened. So each must look before it writes, and end in the same state.
+
+    A server that had answered before and is away now may be starting again: it is waited for, some
+    seconds, until a transaction was given up because of it.
     """
 
     def __init__(
@@ -35,6 +40,8 @@ class Transactions:
         patience = patience_of(settings) if patience is None else patience
         self.engine: Engine = make_engine(settings, create=create, patience=patience)
         self._deadline = None if settings.is_sqlite else patience
+        self._away_seconds = min(_AWAY_SECONDS, patience)
+        self._has_answered = False
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Return what ``work`` reads, all of it in one snapshot."""
@@ -49,15 +56,26 @@ class Transactions:
         self.engine.dispose()
 
     def _run(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        attempt, begun = 0, time.monotonic()
         with mapped(self.settings):
-            for attempt in range(1, _ATTEMPTS):
+            while True:
+                attempt += 1
                 try:
-                    return self._once(work, write=write)
+                    found = self._once(work, write=write)
                 except DBAPIError as error:
-                    if not may_be_repeated(error):
+                    if not self._may_go_on(error, attempt, time.monotonic() - begun):
+                        self._has_answered = False
                         raise
-                time.sleep(_PAUSE * attempt)
-            return self._once(work, write=write)
+                    time.sleep(min(_PAUSE * 2 ** (attempt - 1), _LONGEST_PAUSE))
+                else:
+                    self._has_answered = True
+                    return found
+
+    def _may_go_on(self, error: DBAPIError, attempt: int, seconds: float) -> bool:
+        """Return True where the transaction is to be done again, ``seconds`` after it was begun."""
+        if may_be_repeated(error) and attempt < _ATTEMPTS:
+            return True
+        return self._has_answered and is_away(error) and seconds < self._away_seconds
 
     def _options(self, *, write: bool) -> dict[str, Any]:
         if self.settings.is_sqlite:

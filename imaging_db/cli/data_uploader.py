@@ -17,6 +17,8 @@ from imaging_db.cli.options import (
     add_login,
     add_workers,
     open_db,
+    size,
+    whole_number,
 )
 from imaging_db.config import Problems, read_manifest
 from imaging_db.config.settings import CODECS
@@ -54,6 +56,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=CODECS,
         help="how frames are kept, all without loss: png (read by every program), jxl (JPEG XL, a fifth "
         "to a quarter smaller) or tiff; without it as frames_codec in the config says",
+    )
+    parser.add_argument(
+        "--max_frame_bytes",
+        type=size,
+        metavar="SIZE",
+        help="refuse frames that are larger, such as 500MB or 4GiB; without it as in the config, or 2 GiB",
+    )
+    parser.add_argument(
+        "--max_frames",
+        type=whole_number,
+        metavar="N",
+        help="refuse sources with more frames; without it as in the config, or 10 million",
     )
     add_workers(parser)
     parser.add_argument(

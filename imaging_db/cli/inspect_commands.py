@@ -1,4 +1,4 @@
-"""Commands that look: show, verify, readers, stores, config show."""
+"""Commands that look: show, readers, stores, config show."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from imaging_db.cli.options import (
     add_debug,
     add_json,
     add_login,
-    add_storage,
-    add_workers,
     open_db,
 )
 from imaging_db.model import UploadType
 
 if TYPE_CHECKING:
     from imaging_db.api import DatasetView
-    from imaging_db.transfer import VerifyReport
 
 
 _UPLOAD_KEYS = (
@@ -44,16 +41,6 @@ def add_commands(commands: Commands) -> None:
     show.add_argument("id", metavar="DATASET", help="the dataset id")
     show.add_argument("--frames", action="store_true", help="list the frames or files, too")
     _add_common(show)
-    verify = add_command(
-        commands,
-        "verify",
-        verify_datasets,
-        summary="read everything back and compare every hash",
-    )
-    verify.add_argument("id", nargs="?", metavar="DATASET", help="without it, every dataset")
-    add_storage(verify)
-    add_workers(verify)
-    _add_common(verify)
     add_command(commands, "readers", list_readers, summary="the formats that can be read")
     add_command(commands, "stores", list_stores, summary="where bytes can be kept")
     completion = add_command(
@@ -141,37 +128,6 @@ def _numbered(labels: Sequence[tuple[int, str | None]]) -> str:
     if not any(name for _, name in labels):
         return str(len(labels))
     return ", ".join(f"{index}={name or '?'}" for index, name in labels)
-
-
-def verify_datasets(args: argparse.Namespace) -> int:
-    """Verify one dataset or all; 6 if anything is missing or damaged."""
-    reports = []
-    with open_db(args) as db:
-        serials = [args.id] if args.id else [dataset.serial for dataset in db.datasets()]
-        for serial in serials:
-            report = db.verify(serial, workers=args.nbr_workers, progress=output.progress())
-            reports.append(report)
-            _print_verified(report, quiet=args.json)
-    if args.json:
-        output.result_json(reports)
-    return 6 if any(report.failures for report in reports) else OK
-
-
-def _print_verified(report: VerifyReport, *, quiet: bool) -> None:
-    for failure in report.failures:
-        output.errors(failure, where=report.serial)
-    if quiet:
-        return
-    if report.failures:
-        output.result(
-            f"{report.serial}: {len(report.failures)} of {report.checked} {report.noun}s are not as recorded"
-        )
-        return
-    unrecorded = f", {report.unrecorded} without a recorded hash" if report.unrecorded else ""
-    size = output.size(report.nbr_bytes)
-    output.result(
-        f"{report.serial}: {output.count(report.checked, report.noun)}, {size}, every hash agrees{unrecorded}"
-    )
 
 
 def list_readers(args: argparse.Namespace) -> int:

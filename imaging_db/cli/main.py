@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from imaging_db.cli import (
     catalog_commands,
+    check_commands,
     data_downloader,
     data_uploader,
     demo,
     doctor,
     inspect_commands,
+    keep_commands,
     query_data,
+    verify_command,
 )
 from imaging_db.cli.entry import make_parser
 from imaging_db.cli.entry import run as run_command
@@ -50,6 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
         module.add_arguments(command)
     demo.add_commands(commands)
     inspect_commands.add_commands(commands)
+    verify_command.add_commands(commands)
+    check_commands.add_commands(commands)
+    keep_commands.add_commands(commands)
     catalog_commands.add_commands(commands)
     doctor.add_commands(commands)
     return parser

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from imaging_db.cli.exit_codes import epilog
+from imaging_db.config.sizes import size_in_bytes
 
 if TYPE_CHECKING:
     from imaging_db.api import ImagingDB
@@ -95,6 +96,14 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> int:
+    """Return a number of bytes, also written as ``2 GiB``; otherwise as `whole_number`."""
+    try:
+        return size_in_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def open_db(args: argparse.Namespace) -> ImagingDB:
     """Return the database that the options of a command name."""
     from imaging_db.api import ImagingDB
@@ -105,4 +114,6 @@ def open_db(args: argparse.Namespace) -> ImagingDB:
         storage=getattr(args, "storage", None),
         storage_access=getattr(args, "storage_access", None),
         codec=getattr(args, "codec", None),
+        max_frame_bytes=getattr(args, "max_frame_bytes", None),
+        max_frames=getattr(args, "max_frames", None),
     )

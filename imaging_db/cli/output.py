@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
@@ -12,10 +13,49 @@ from enum import Enum
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from imaging_db.errors import ConfigError, ImagingDBError, ObjectsDamaged, UsageError
+from imaging_db.errors import (
+    CatalogUnavailable,
+    ConfigError,
+    Conflict,
+    DatasetBusy,
+    DatasetNotFound,
+    FolderBusy,
+    ImagingDBError,
+    IntegrityError,
+    InvalidDatasetId,
+    NothingSelected,
+    ObjectsDamaged,
+    ReaderError,
+    SchemaOutOfDate,
+    StoreDenied,
+    StoreUnavailable,
+    UnsafePath,
+    UnsupportedFormat,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from imaging_db.transfer import Progress
+
+_TELLS = re.compile(r"; |\(did you mean|rerun")
+_NEXT_STEPS: dict[type[ImagingDBError], str] = {  # the first that fits
+    SchemaOutOfDate: "update imaging_db, or run `imaging-db db upgrade`",
+    StoreDenied: "mend login or config",
+    ConfigError: "mend it and run the command again",
+    DatasetNotFound: "query_data lists the datasets",
+    NothingSelected: "imaging-db show tells what there is",
+    InvalidDatasetId: "query_data lists the datasets",
+    UsageError: "see --help",
+    UnsupportedFormat: "take it out, or upload it as it is (upload_type file)",
+    ReaderError: "copy it again from where it was made, or take it out",
+    StoreUnavailable: "rerun later",
+    CatalogUnavailable: "rerun later",
+    UnsafePath: "restore the catalog from a backup",
+    IntegrityError: "restore it from a backup, or upload the source again with --overwrite",
+    Conflict: "give it another id",
+    DatasetBusy: "rerun later",
+    FolderBusy: "rerun later",
+}
 
 
 def result(text: str = "") -> None:
@@ -64,11 +104,19 @@ def note(text: str) -> None:
 def error_lines(error: Exception) -> list[str]:
     """Return the lines that tell an error, one for each thing that is wrong."""
     if isinstance(error, ConfigError):
-        hints = [f"; {error.hint}" if error.hint else ""] * len(error.problems)
-        return [problem + hint for problem, hint in zip(error.problems, hints, strict=True)]
+        hint = f"; {error.hint}" if error.hint else ""
+        return [_with_next_step(problem + hint, error) for problem in error.problems]
     if isinstance(error, ObjectsDamaged):
-        return [*(line for failure in error.failures for line in error_lines(failure)), str(error)]
-    return [str(error)]
+        lines = [line for failure in error.failures for line in error_lines(failure)]
+        return [*lines, _with_next_step(str(error), error)]
+    return [_with_next_step(str(error), error)]
+
+
+def _with_next_step(line: str, error: Exception) -> str:
+    """Return a line that says what to do next: its own hint, else what helps against such errors."""
+    steps = (step for kind, step in _NEXT_STEPS.items() if isinstance(error, kind))
+    step = next(steps, None)
+    return line if step is None or _TELLS.search(line) else f"{line}; {step}"
 
 
 def errors(error: Exception, *, where: str = "") -> None:

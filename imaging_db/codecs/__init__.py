@@ -1,5 +1,6 @@
 """Frame codecs: a 2-D array to stored bytes and back, exactly."""
 
+from imaging_db.codecs.announced import MOST_BYTES
 from imaging_db.codecs.frames import (
     DEFAULT_CODEC,
     EncodedFrame,
@@ -15,6 +16,7 @@ from imaging_db.codecs.frames import (
 __all__ = [
     "DEFAULT_CODEC",
     "EncodedFrame",
+    "MOST_BYTES",
     "check_codec",
     "codec_for",
     "codec_of",

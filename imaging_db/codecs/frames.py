@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from imaging_db.codecs import jxl, png, tiff
+from imaging_db.codecs.announced import MOST_BYTES
 from imaging_db.errors import IntegrityError, SchemaOutOfDate, UsageError
 from imaging_db.model import sha256_of_bytes
 
@@ -16,6 +18,19 @@ if TYPE_CHECKING:
 
 DEFAULT_CODEC = "png"
 _CODECS: dict[str, ModuleType] = {"png": png, "jxl": jxl, "tiff": tiff}
+# What the libraries raise on damaged bytes, some of it by accident; imagecodecs' errors are RuntimeErrors.
+_DAMAGED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 _EXACT = "tiff"  # what the preferred codec cannot hold
 
 
@@ -76,17 +91,23 @@ def encode_frame(pixels: npt.NDArray[Any], *, codec: str = DEFAULT_CODEC) -> Enc
 
 
 def decode_frame(
-    data: bytes, *, dtype: str | None = None, codec: str | None = None, where: str = "object"
+    data: bytes,
+    *,
+    dtype: str | None = None,
+    codec: str | None = None,
+    where: str = "object",
+    most_bytes: int = MOST_BYTES,
 ) -> npt.NDArray[Any]:
     """Return the pixels of a stored frame; which codec wrote it is seen from its first bytes.
 
     ``dtype`` is the frame's recorded type: bool is stored as uint8 and given back as bool. ``codec`` is
-    the recorded one, None where none was.
+    the recorded one, None where none was. ``most_bytes`` is how much the pixels may take: what announces
+    more is refused before memory is taken.
 
     Raises
     ------
     IntegrityError
-        Neither PNG, JPEG XL nor TIFF, or damaged; the message names ``where``.
+        Neither PNG, JPEG XL nor TIFF, damaged, or too large; the message names ``where``.
     SchemaOutOfDate
         The recorded codec is one that only a newer version knows.
     """
@@ -96,8 +117,8 @@ def decode_frame(
             hint="update imaging_db, or download it as it is stored",
         )
     try:
-        pixels: npt.NDArray[Any] = _CODECS[codec_of(data)].decode(data)
-    except (ValueError, RuntimeError, TypeError, IndexError, KeyError, MemoryError) as error:
+        pixels: npt.NDArray[Any] = _CODECS[codec_of(data)].decode(data, most_bytes=most_bytes)
+    except _DAMAGED as error:
         raise IntegrityError(f"{where} cannot be decoded: {error}") from error
     except ImportError as error:
         raise _without_jxl(f"{where} is a JPEG XL") from error

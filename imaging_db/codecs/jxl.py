@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from imaging_db.codecs.announced import MOST_BYTES, check_announced
+from imaging_db.codecs.jxl_header import announced
 from imaging_db.errors import IntegrityError
 
 if TYPE_CHECKING:
@@ -87,20 +89,21 @@ def _gives_back(data: bytes, pixels: npt.NDArray[Any]) -> bool:
     import numpy as np
 
     try:
-        return np.array_equal(decode(data), pixels)
+        return np.array_equal(decode(data, most_bytes=pixels.nbytes), pixels)
     except (ValueError, RuntimeError):
         return False
 
 
-def decode(data: bytes) -> npt.NDArray[Any]:
+def decode(data: bytes, *, most_bytes: int = MOST_BYTES) -> npt.NDArray[Any]:
     """Return the pixels of a JPEG XL: ``(Y, X)`` or ``(Y, X, S)``, native byte order.
 
     Raises
     ------
     ValueError, RuntimeError
-        No JPEG XL, cut off, or damaged so that it cannot be decoded.
+        No JPEG XL, cut off, damaged so that it cannot be decoded, or larger than ``most_bytes``.
     """
     import imagecodecs
 
+    check_announced(announced(data), most_bytes)
     pixels: npt.NDArray[Any] = imagecodecs.jpegxl_decode(data, numthreads=_THREADS)
     return pixels

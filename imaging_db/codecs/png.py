@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from imaging_db.codecs import deflate, kernel, png_native, png_numpy
+from imaging_db.codecs.announced import MOST_BYTES, check_announced
+from imaging_db.codecs.png_chunks import announced
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -40,12 +42,13 @@ def encode(pixels: npt.NDArray[Any]) -> bytes:
     return png_numpy.encode(pixels, deflate=deflate.installed())
 
 
-def decode(data: bytes) -> npt.NDArray[Any]:
+def decode(data: bytes, *, most_bytes: int = MOST_BYTES) -> npt.NDArray[Any]:
     """Return the pixels of a PNG: ``(Y, X)`` or ``(Y, X, S)``, uint8 or uint16, native byte order.
 
     Raises
     ------
     ValueError
-        The data are no PNG, or were cut off or altered.
+        The data are no PNG, were cut off or altered, or its pixels are more than ``most_bytes``.
     """
+    check_announced(announced(data), most_bytes)
     return png_numpy.decode(data, deflate=deflate.installed(), native=kernel.native)

@@ -15,6 +15,8 @@ _LONGEST_IDAT = 1 << 30
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # grey, grey with alpha, RGB, RGBA
 _COLORS = {number: colors for colors, number in _COLOR_TYPES.items()}
 _HEADER = struct.Struct(">IIBBBBB")
+_PALETTE = 3
+_HEADER_AT = 16  # signature, length and kind of the first chunk
 
 Crc32 = Callable[..., int]
 
@@ -66,6 +68,21 @@ def _chunk(kind: bytes, body: list[bytes] | list[memoryview], crc32: Crc32) -> l
         checksum = crc32(piece, checksum)
     length = sum(len(piece) for piece in body)
     return [struct.pack(">I4s", length, kind), *body, struct.pack(">I", checksum)]
+
+
+def announced(data: bytes) -> int:
+    """Return how many bytes the decoded picture takes, by its header alone; a palette gives RGB.
+
+    Raises
+    ------
+    ValueError
+        The data are cut off before that.
+    """
+    if len(data) < _HEADER_AT + _HEADER.size:
+        raise ValueError("the PNG is cut off")
+    width, height, bits, color_type, *_ = _HEADER.unpack_from(data, _HEADER_AT)
+    colors = 3 if color_type == _PALETTE else _COLORS.get(color_type, 1)
+    return int(width * height * colors * max(1, bits // 8))
 
 
 def read(data: bytes, *, crc32: Crc32) -> list[tuple[bytes, memoryview]]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING, Any
+
+from imaging_db.codecs.announced import MOST_BYTES, check_announced
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -49,10 +52,22 @@ def encode(pixels: npt.NDArray[Any]) -> bytes:
     return target.getvalue()
 
 
-def decode(data: bytes) -> npt.NDArray[Any]:
-    """Return the pixels of the first page, native byte order."""
+def decode(data: bytes, *, most_bytes: int = MOST_BYTES) -> npt.NDArray[Any]:
+    """Return the pixels of the first page, native byte order.
+
+    Raises
+    ------
+    ValueError
+        The page is larger than ``most_bytes``; others are raised for data that are no TIFF, or damaged.
+    """
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        pixels: npt.NDArray[Any] = file.pages.first.asarray()
+        page = file.pages.first
+        check_announced(page.nbytes, most_bytes)
+        if len(page.dataoffsets) != math.prod(page.chunked):  # the others would be read as zeros
+            raise ValueError(
+                f"it lists {len(page.dataoffsets)} of {math.prod(page.chunked)} strips"
+            )
+        pixels: npt.NDArray[Any] = page.asarray()
     return pixels

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from imaging_db.config.sizes import size_in_bytes
+
 
 class Keys:
     """The keys of one JSON object, read one by one; every mistake is collected in ``problems``."""
@@ -64,6 +66,17 @@ class Keys:
             self.problem(key, f"must be a whole number from {least}, found {value!r}")
             return None
         return value
+
+    def size(self, key: str) -> int | None:
+        """Return a number of bytes, also written as ``2 GiB``; None where it is absent or wrong."""
+        value = self._values.get(key)
+        if not isinstance(value, str):
+            return self.whole(key)
+        try:
+            return size_in_bytes(value)
+        except ValueError as error:
+            self.problem(key, str(error))
+            return None
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:

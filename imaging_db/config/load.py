@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ CONFIG_KEYS = (
     "endpoint_url",
     "max_frame_bytes",
     "max_frames",
+    "max_metadata_bytes",
 )
 _POSTGRES = ("postgres", "postgresql", "postgresql+psycopg2")
 _DRIVERS = ("sqlite", *_POSTGRES)
@@ -48,10 +50,12 @@ def load_settings(
     storage: str | None = None,
     storage_access: str | None = None,
     codec: str | None = None,
+    max_frame_bytes: int | None = None,
+    max_frames: int | None = None,
 ) -> Settings:
     """Return the settings that flags, environment and files add up to; defaults where none speaks.
 
-    ``storage``, ``storage_access`` and ``codec`` are command-line flags and win over the config.
+    All but ``login`` and ``config`` are command-line flags and win over the config.
 
     Raises
     ------
@@ -63,13 +67,14 @@ def load_settings(
     login_file = problems.collect(lambda: find_login(login))
     config_file = problems.collect(lambda: find_config(config))
     flags = {"storage": storage, "storage_access": storage_access}
+    limits = {"max_frame_bytes": max_frame_bytes, "max_frames": max_frames}
     database = upload = store = None
     if login_file is not None:
         database = problems.collect(lambda: _database(login_file, origins))
     if config_file is not None:
         values = problems.collect(lambda: _config_values(config_file))
         if values is not None:
-            upload = problems.collect(lambda: _upload(values, config_file, codec, origins))
+            upload = problems.collect(lambda: _upload(values, config_file, codec, limits, origins))
             store = problems.collect(
                 lambda: _store(values, config_file, _default_store(database), flags, origins)
             )
@@ -125,7 +130,11 @@ def _sqlite_path(dbname: str, folder: Path) -> str:
 
 
 def _upload(
-    values: Mapping[str, Any], found: Found, codec: str | None, origins: dict[str, str]
+    values: Mapping[str, Any],
+    found: Found,
+    codec: str | None,
+    limits: Mapping[str, int | None],
+    origins: dict[str, str],
 ) -> UploadSettings:
     keys = Keys(values, found.path, CONFIG_KEYS)
     origins["upload"] = f"{found.path} ({found.origin})" if found.path else found.origin
@@ -140,9 +149,13 @@ def _upload(
         microscope=keys.text("microscope"),
         filename_parser=keys.text("filename_parser"),
         meta_schema=_beside(schema, found) if schema else None,
-        max_frame_bytes=keys.whole("max_frame_bytes"),
+        max_frame_bytes=keys.size("max_frame_bytes"),
         max_frames=keys.whole("max_frames"),
+        max_metadata_bytes=keys.size("max_metadata_bytes"),
     )
+    for name in (name for name, limit in limits.items() if limit is not None):
+        settings = replace(settings, **{name: limits[name]})  # type: ignore[arg-type]
+        origins[name] = "command line"
     if settings.meta_schema and not settings.meta_schema.is_file():
         keys.problem("meta_schema", f"{settings.meta_schema} is not a file")
     _stop_on(keys)
@@ -185,6 +198,8 @@ def _store(
         access = str(folder.absolute() if folder else _beside(access, found) if access else default)
         origins["store"] = "embedded default" if access == str(default) else origins["store"]
     endpoint_url = keys.text("endpoint_url")
+    if endpoint_url and "@" in endpoint_url:  # it would be part of messages
+        keys.problem("endpoint_url", "must not hold a name or a password")
     _stop_on(keys)
     return StoreSettings(storage, access or "", endpoint_url)
 

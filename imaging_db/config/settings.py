@@ -56,7 +56,10 @@ class StoreSettings:
 
 @dataclass(frozen=True, slots=True)
 class UploadSettings:
-    """How sources are read and frames are kept, as the config says; ``frames_codec`` is one of `CODECS`."""
+    """How sources are read and frames are kept, as the config says; ``frames_codec`` is one of `CODECS`.
+
+    A limit that is None is the reader's own.
+    """
 
     upload_type: UploadType = UploadType.FRAMES
     frames_format: str | None = None
@@ -65,6 +68,7 @@ class UploadSettings:
     meta_schema: Path | None = None
     max_frame_bytes: int | None = None
     max_frames: int | None = None
+    max_metadata_bytes: int | None = None
     frames_codec: str = "png"
 
 

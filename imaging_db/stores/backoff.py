@@ -9,6 +9,8 @@ def backoff_seconds(attempt: int) -> float:
     """Return a random pause after failed attempt number ``attempt`` (from 1), in seconds.
 
     At most half a second after the first, twice that after each further one, ten seconds in the end:
-    random, so that many clients that failed together do not come back together.
+    random, so that many clients that failed together do not come back together. Never less than a
+    quarter of that, so that eight attempts outlast a server that is started anew.
     """
-    return random.uniform(0.1, min(10.0, 0.5 * 2 ** (attempt - 1)))  # noqa: S311 - no secret
+    longest = min(10.0, 0.5 * 2 ** (attempt - 1))
+    return random.uniform(longest / 4, longest)  # noqa: S311 - no secret

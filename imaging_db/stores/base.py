@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import BinaryIO, Protocol, runtime_checkable
 
 from imaging_db.errors import UnsafePath
@@ -20,11 +21,26 @@ _MAX_PART_BYTES = 255
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store knows of one object: its key, its size in bytes, its hex SHA-256 if kept."""
+    """What a store knows of one object: its key, its size in bytes, its hex SHA-256 if kept.
+
+    ``modified`` is when it was put, by the store's clock, aware and in UTC, None where a store does not
+    know. Two that differ only in it are equal.
+    """
 
     key: str
     size: int
     sha256: str | None = None
+    modified: datetime | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover(ObjectInfo):
+    """What a killed run left that is no object, such as a temporary file or an unfinished upload.
+
+    ``key`` tells people and collectors where it lies; ``upload`` is the store's own name for it, if any.
+    """
+
+    upload: str = ""
 
 
 @runtime_checkable
@@ -91,6 +107,19 @@ class Store(Protocol):
 
     def delete(self, key: str) -> bool:
         """Delete ``key``; return False where nothing was there."""
+
+    def now(self) -> datetime:
+        """Return the store's own clock, the one of `ObjectInfo.modified`: aware, in UTC."""
+
+    def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
+        """Yield what lies below the folder ``prefix`` and is no object: what killed runs left.
+
+        What live runs are writing, too: whoever discards one makes sure that it is no such thing. An
+        empty prefix means the whole store.
+        """
+
+    def discard(self, leftover: Leftover) -> bool:
+        """Remove a leftover; return False where it was gone. An object is never touched."""
 
     def flush(self) -> None:
         """Return once every object put before now survives a power cut."""

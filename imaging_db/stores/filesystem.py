@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from enum import Enum
 from pathlib import Path
 
 from imaging_db.stores.keylock import KeyLocks
@@ -34,8 +35,16 @@ _LOCKED_BY_SCANNER = {5, 32}  # ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION
 _same_target = KeyLocks()
 
 
-def publish(temporary: str | Path, target: str | Path) -> None:
-    """Give ``temporary`` its final name at once; `FileExistsError` where that name is taken.
+class Way(Enum):
+    """How a file got its name without replacing another."""
+
+    LINK = "a hard link"
+    RENAME = "a rename that does not replace"
+    LOOK = "looking before a rename"
+
+
+def publish(temporary: str | Path, target: str | Path) -> Way:
+    """Give ``temporary`` its final name at once and return how; `FileExistsError` where it is taken.
 
     A hard link, then the temporary name is removed: atomic, and it never replaces. Without hard links
     (FAT, exFAT, some shares; always on Windows) a rename that does not replace. Where the system has
@@ -44,7 +53,7 @@ def publish(temporary: str | Path, target: str | Path) -> None:
     """
     if os.name == "nt":
         _rename_on_windows(Path(temporary), Path(target))
-        return
+        return Way.RENAME
     try:
         os.link(temporary, target)
     except FileExistsError:
@@ -52,22 +61,23 @@ def publish(temporary: str | Path, target: str | Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        _rename_new(temporary, target)
-        return
+        return _rename_new(temporary, target)
     with contextlib.suppress(OSError):  # the object is there; the name left over is swept later
         os.unlink(temporary)
+    return Way.LINK
 
 
-def _rename_new(temporary: str | Path, target: str | Path) -> None:
+def _rename_new(temporary: str | Path, target: str | Path) -> Way:
     code = _rename_flagged(os.fsencode(temporary), os.fsencode(target))
     if code == 0:
-        return
+        return Way.RENAME
     if code not in _NO_RENAME_FLAGS:
         raise OSError(code, os.strerror(code), str(target))
     with _same_target.hold(str(target)):
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
         os.rename(temporary, target)
+    return Way.LOOK
 
 
 def _rename_flagged(source: bytes, target: bytes) -> int:

@@ -22,3 +22,15 @@ def frame_name(coords: FrameCoords, suffix: str) -> str:
 def object_key(directory: str, name: str) -> str:
     """Return the key of an object ``name`` (which may hold ``/``) inside a dataset's prefix."""
     return check_key(f"{directory}/{name}")
+
+
+def dataset_folders() -> tuple[str, ...]:
+    """Return the folders in which the prefixes of datasets lie, sorted."""
+    return tuple(sorted(_TOP.values()))
+
+
+def split_storage_dir(directory: str) -> tuple[UploadType, str] | None:
+    """Return upload type and serial of a prefix that `storage_dir` could have made, None of any other."""
+    top, _, serial = directory.partition("/")
+    types = [upload_type for upload_type, name in _TOP.items() if name == top]
+    return (types[0], serial) if types and serial and "/" not in serial else None

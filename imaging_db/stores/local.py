@@ -9,8 +9,9 @@ import os
 import stat
 import threading
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from imaging_db import failpoints
 from imaging_db.errors import (
@@ -21,13 +22,12 @@ from imaging_db.errors import (
     StoreUnavailable,
     UnsafePath,
 )
-from imaging_db.stores.base import ObjectInfo, check_key, is_temporary, temporary_name
+from imaging_db.stores.base import Leftover, ObjectInfo, check_key, is_temporary, temporary_name
 from imaging_db.stores.filesystem import publish, sync_files, sync_filesystems
 from imaging_db.stores.folders import NO_SUCH_NAME, Folders, bad_root, check_windows_name
+from imaging_db.stores.local_file import ObjectFile
+from imaging_db.stores.local_leftovers import find_temporary, removed, time_of
 from imaging_db.stores.stream import CHUNK_BYTES, SourceStream
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 _CREATE = (
     os.O_WRONLY
@@ -127,7 +127,7 @@ class LocalStore:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 os.close(handle)
                 raise ObjectNotFound(key, self.address)
-            return io.BufferedReader(_ObjectFile(handle, address=self.address, key=key))
+            return io.BufferedReader(ObjectFile(handle, address=self.address, key=key))
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return the size of ``key``; a folder keeps no checksums."""
@@ -139,7 +139,9 @@ class LocalStore:
                 return None
             if stat.S_ISLNK(found.st_mode):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        return ObjectInfo(key, found.st_size) if stat.S_ISREG(found.st_mode) else None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return ObjectInfo(key, found.st_size, modified=time_of(found))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the files below the folder ``prefix``; holds one folder's names at a time a level."""
@@ -163,6 +165,35 @@ class LocalStore:
             self._unflushed.pop(str(path), None)
         self._remove_empty(key)
         return True
+
+    def now(self) -> datetime:
+        """Return the time that a new file gets here: on a network share it is that of the server."""
+        with self._errors("the folder"):
+            _, trial, handle = self._begin("")
+            try:
+                return time_of(os.fstat(handle))
+            finally:
+                os.close(handle)
+                os.unlink(trial)
+
+    def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
+        """Yield the temporary files below the folder ``prefix``, those of live runs too."""
+        with self._errors(prefix or "the folder"):
+            folder = self._folders.find(check_key(prefix) if prefix else "")
+            self._folders.bind(create=False)
+            yield from find_temporary(folder, f"{prefix}/" if prefix else "")
+
+    def discard(self, leftover: Leftover) -> bool:
+        """Remove a temporary file and the folders that this leaves empty."""
+        directory, _, name = leftover.key.rpartition("/")
+        if not is_temporary(name):
+            raise UnsafePath(f"{leftover.key!r} is no temporary file")
+        with self._errors(leftover.key):
+            folder = self._folders.find(check_key(directory) if directory else "")
+            found = removed(folder / name)
+        if found:
+            self._remove_empty(leftover.key)
+        return found
 
     def flush(self) -> None:
         """Return once every object put before now survives a power cut.
@@ -272,18 +303,18 @@ class LocalStore:
                 yield from self._walk(folder / entry.name, start + name)
             elif _is_object(start + name, entry):
                 try:
-                    size = entry.stat(follow_symlinks=False).st_size
+                    one = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                yield ObjectInfo(start + name, size)
+                yield ObjectInfo(start + name, one.st_size, modified=time_of(one))
 
     def _remove_empty(self, key: str) -> None:
         while key := key.rpartition("/")[0]:
-            self._folders.forget(key)
             try:
                 (self._folders.root / key).rmdir()
             except OSError:
                 return
+            self._folders.forget(key)
 
     @contextlib.contextmanager
     def _errors(self, what: str) -> Iterator[None]:
@@ -309,40 +340,6 @@ class LocalStore:
         if error.errno in (errno.ENOTDIR, errno.EISDIR):
             return ObjectConflict(what, self.address)
         return StoreUnavailable(f"{self.address}: {what}: {cause}")
-
-
-class _ObjectFile(io.FileIO):
-    """An open file of the store, with our errors; the buffer above it asks for large pieces only."""
-
-    def __init__(self, handle: int, *, address: str, key: str) -> None:
-        super().__init__(handle, "rb")
-        self._address = address
-        self._key = key
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill ``buffer`` and return how many bytes that took, 0 at the end."""
-        try:
-            return super().readinto(buffer)
-        except OSError as error:
-            raise self._unavailable(error) from error
-
-    def readall(self) -> bytes:
-        """Return everything that is left."""
-        try:
-            return super().readall()
-        except OSError as error:
-            raise self._unavailable(error) from error
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Go to ``offset`` and return where that is."""
-        try:
-            return super().seek(offset, whence)
-        except OSError as error:
-            raise self._unavailable(error) from error
-
-    def _unavailable(self, error: OSError) -> StoreUnavailable:
-        cause = error.strerror or str(error)
-        return StoreUnavailable(f"{self._address}: {self._key}: {cause}", hint="check the disk")
 
 
 def _fill(handle: int, chunks: Iterable[bytes | memoryview], *, size: int) -> None:

@@ -6,6 +6,7 @@ import io
 import logging
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, BinaryIO
 
 from botocore.exceptions import ClientError
@@ -13,13 +14,14 @@ from botocore.exceptions import ClientError
 from imaging_db import failpoints
 from imaging_db.errors import ObjectConflict, StoreUnavailable, UnsafePath
 from imaging_db.model import sha256_of_bytes
-from imaging_db.stores.base import ObjectInfo, check_key
+from imaging_db.stores.base import Leftover, ObjectInfo, check_key
 from imaging_db.stores.keylock import KeyLocks
 from imaging_db.stores.s3_body import ObjectStream
 from imaging_db.stores.s3_bucket import Bucket
 from imaging_db.stores.s3_client import S3Traits, base64_of, find_traits, try_to_write
 from imaging_db.stores.s3_errors import DAMAGED, EXISTS, TRY_AGAIN, UPLOAD_GONE, error_code
-from imaging_db.stores.s3_retry import Patience
+from imaging_db.stores.s3_leftovers import clock, discard, find_leftovers, time_told
+from imaging_db.stores.s3_retry import Patience, Teller
 from imaging_db.stores.s3_upload import Body, Parts, Upload
 from imaging_db.stores.stream import CHUNK_BYTES, SourceStream
 
@@ -55,7 +57,8 @@ class S3Store:
     nothing takes longer than that and three time-outs, one of them for clearing up: five minutes with
     the defaults; a server that is silent from the start is given up after three, one that refuses
     connections after half a minute. A probe has its own, short time-outs: half a minute in all. The
-    first time that an operation has to wait is logged.
+    first time that anything has to wait is logged, once for all threads; an error tells for how long
+    was tried.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class S3Store:
         patience_seconds: float = 90.0,
         part_bytes: int = _PART_BYTES,
     ) -> None:
+        self._teller = Teller()
         self._bucket = Bucket(
             bucket,
             endpoint_url=endpoint_url,
@@ -77,7 +81,7 @@ class S3Store:
             connect_seconds=connect_seconds,
             read_seconds=read_seconds,
             attempts=attempts,
-            patience=Patience(patience_seconds),
+            patience=Patience(patience_seconds, self._teller),
         )
         self._part_bytes = part_bytes
         self._guard = threading.Lock()
@@ -104,7 +108,7 @@ class S3Store:
 
         Somebody waits for it: a server that does not answer is given up within half a minute.
         """
-        bucket, patience = self._bucket, Patience(_PROBE_PATIENCE)
+        bucket, patience = self._bucket, Patience(_PROBE_PATIENCE, self._teller)
         with bucket.errors(), patience.operation(), bucket.quick_client(patience) as client:
             bucket.genuine(client.list_objects_v2(Bucket=bucket.name, MaxKeys=1))
             if write:
@@ -134,13 +138,16 @@ class S3Store:
 
     def open(self, key: str) -> BinaryIO:
         """Return a stream over the bytes under ``key``; raises `StoreUnavailable` where it is cut."""
-        raw = ObjectStream(self._bucket.body(check_key(key)), address=self.address, key=key)
+        body = self._bucket.body(check_key(key))
+        raw = ObjectStream(body, address=self.address, key=key, watch=self._bucket.watch)
         return io.BufferedReader(raw, CHUNK_BYTES)
 
     def stat(self, key: str) -> ObjectInfo | None:
         """Return size and SHA-256 of ``key``, None where nothing is there."""
         head = self._bucket.head(check_key(key))
-        return None if head is None else ObjectInfo(key, head.size, head.sha256 or None)
+        if head is None:
+            return None
+        return ObjectInfo(key, head.size, head.sha256 or None, time_told(head.modified))
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below the folder ``prefix``, a thousand a request."""
@@ -157,7 +164,7 @@ class S3Store:
                 bucket.genuine(page)
             for found in page.get("Contents", []):
                 if _is_key(found["Key"]):
-                    yield ObjectInfo(found["Key"], found["Size"])
+                    yield ObjectInfo(found["Key"], found["Size"], modified=found["LastModified"])
 
     def delete(self, key: str) -> bool:
         """Delete ``key``; return False where nothing was there."""
@@ -167,6 +174,18 @@ class S3Store:
         with bucket.errors(key):
             bucket.client().delete_object(Bucket=bucket.name, Key=key)
         return True
+
+    def now(self) -> datetime:
+        """Return the server's clock, in whole seconds."""
+        return clock(self._bucket)
+
+    def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
+        """Yield uploads in parts that nobody has completed, and what a killed probe had put."""
+        return find_leftovers(self._bucket, f"{check_key(prefix)}/" if prefix else "")
+
+    def discard(self, leftover: Leftover) -> bool:
+        """Abort an upload in parts; return False where it was gone."""
+        return discard(self._bucket, leftover)
 
     def flush(self) -> None:
         """Return at once: S3 answers a put when it is durable."""

@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from imaging_db.stores.s3_errors import BROKEN_BODY, mapped
+from imaging_db.stores.s3_watch import Watch, answer_of
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 class ObjectStream(io.RawIOBase):
     """The body of an answer as a raw stream, with our errors."""
 
-    def __init__(self, body: StreamingBody, *, address: str, key: str) -> None:
+    def __init__(self, body: StreamingBody, *, address: str, key: str, watch: Watch) -> None:
         super().__init__()
         self._body = body
+        self._watch = watch
         self._address = address
         self._key = key
 
@@ -29,7 +31,8 @@ class ObjectStream(io.RawIOBase):
         """Fill ``buffer`` and return how many bytes that took, 0 at the end."""
         view = memoryview(buffer).cast("B")
         try:
-            data = self._body.read(len(view))
+            with self._watch.over(answer_of(self._body), len(view)):
+                data = self._body.read(len(view))
         except BROKEN_BODY as error:
             raise mapped(error, address=self._address, key=self._key) from error
         view[: len(data)] = data

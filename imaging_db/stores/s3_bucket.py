@@ -22,6 +22,7 @@ from imaging_db.stores.s3_errors import (
     FOREIGN,
     MISSING,
     error_code,
+    given_up,
     is_no_bucket,
     mapped,
     no_bucket,
@@ -29,6 +30,7 @@ from imaging_db.stores.s3_errors import (
 )
 from imaging_db.stores.s3_retry import Patience
 from imaging_db.stores.s3_short import ShortWay, find_short_way
+from imaging_db.stores.s3_watch import Watch, answer_of, size_of
 from imaging_db.stores.stream import CHUNK_BYTES
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ _CHECKSUM_TOO = {"x-amz-checksum-mode": "ENABLED"}
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a server tells of an object: its size, its ETag, and two SHA-256.
+    """What a server tells of an object: its size, its ETag, two SHA-256, and when it was put.
 
     ``sha256`` is the hex one that we left with it, ``checksum`` the base64 one that the server keeps, of
     the whole or of the parts; each is empty where there is none.
@@ -61,6 +63,7 @@ class Head:
     etag: str
     sha256: str
     checksum: str
+    modified: str
 
 
 class Bucket:
@@ -103,11 +106,13 @@ class Bucket:
             read_seconds=min(read_seconds, _PROBE_READ_SECONDS),
             attempts=min(attempts, _PROBE_ATTEMPTS),
         )
+        self.watch = Watch(read_seconds)
         self._find_short_way = partial(
             find_short_way,
             timeout=(connect_seconds, read_seconds),
             patience=patience,
             attempts=attempts,
+            watch=self.watch,
         )
         self._guard = RLock()
         self._session: Session | None = None
@@ -235,6 +240,7 @@ class Bucket:
         """Close all connections; the bucket may be used again."""
         with self._guard:
             ways, self._open, self._session = self._open, None, None
+        self.watch.close()
         if ways is not None:
             for way in ways:
                 if way is not None:
@@ -249,7 +255,8 @@ class Bucket:
         except FOREIGN as error:
             if is_no_bucket(error):
                 raise no_bucket(self.name, self._endpoint) from error
-            raise mapped(error, address=self.address, key=key) from error
+            found = mapped(error, address=self.address, key=key)
+            raise given_up(found, after=self.patience.waited) from error
 
     def _head(self, key: str, headers: Mapping[str, str]) -> Head:
         client, short = self._ways()
@@ -266,6 +273,7 @@ class Bucket:
             etag=found["etag"],
             sha256=sha256 if is_sha256(sha256) else "",
             checksum=found.get("x-amz-checksum-sha256", ""),
+            modified=found.get("last-modified", ""),
         )
 
     def _read(self, key: str, consume: Callable[[StreamingBody], _T]) -> _T:
@@ -274,7 +282,8 @@ class Bucket:
             for attempt in range(1, _BODY_ATTEMPTS + 1):
                 with contextlib.closing(self.body(key)) as body:
                     try:
-                        return consume(body)
+                        with self.watch.over(answer_of(body), size_of(body)):
+                            return consume(body)
                     except BROKEN_BODY:
                         cause = "the answer was cut"
                         if not self.wait(attempt, attempts=_BODY_ATTEMPTS, cause=cause):

@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from imaging_db.stores.base import temporary_name
-from imaging_db.stores.s3_errors import EXISTS, NOT_IMPLEMENTED, error_code
+from imaging_db.stores.s3_errors import EXISTS, NOT_IMPLEMENTED, TRY_AGAIN, error_code
 from imaging_db.stores.s3_retry import Patience, retry_requests
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def new_client(
     )
     client = session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
     retry_requests(client, patience, attempts=attempts)
+    client.meta.events.register("before-call.s3.HeadBucket", _ask_once)
     return client
 
 
@@ -109,6 +110,16 @@ def base64_of(sha256: str) -> str:
     return base64.b64encode(bytes.fromhex(sha256)).decode()
 
 
+def _ask_once(*, context: dict[str, Any], **_: Any) -> None:
+    """Keep botocore from asking for a region without end.
+
+    It asks for the bucket when a request is sent elsewhere without a word where to; a server that sends
+    everything elsewhere would be asked again for each such question.
+    """
+    if "s3_redirect" in context:
+        context["s3_redirect"]["redirected"] = True
+
+
 def _is_conditional(client: S3Client, target: dict[str, Any], versions: list[str]) -> bool:
     try:
         for _ in range(2):
@@ -116,7 +127,7 @@ def _is_conditional(client: S3Client, target: dict[str, Any], versions: list[str
             versions.append(done.get("VersionId", ""))
     except ClientError as error:
         code = error_code(error)
-        if code in EXISTS:
+        if code in EXISTS or code in TRY_AGAIN:
             return True
         if code in NOT_IMPLEMENTED or code == "InvalidArgument":
             return False

@@ -148,6 +148,14 @@ def mapped(error: Exception, *, address: str, key: str) -> ImagingDBError:
     return StoreDenied(f"{where}: {one_line(error)}", hint="check storage_access and endpoint_url")
 
 
+def given_up(error: ImagingDBError, *, after: float) -> ImagingDBError:
+    """Return an error that also tells for how many seconds was tried, where that was a second or more."""
+    if after < 1 or not isinstance(error, StoreUnavailable):
+        return error
+    message = f"{error.message}, given up after {after:.0f} s"
+    return StoreUnavailable(message, hint=error.hint, transient=error.transient)
+
+
 def one_line(error: object) -> str:
     """Return an error's text as one line of at most 200 characters."""
     text = " ".join(str(error).split())

@@ -30,9 +30,13 @@ from urllib3.exceptions import SSLError as NoTls
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from imaging_db.stores.s3_client import CONNECTIONS
+from imaging_db.stores.s3_watch import Watch
 
 if TYPE_CHECKING:
     import socket
+
+BLOCK_BYTES = 65_536
+"""What is sent by one call, which may take the time-out: a whole body would have to end in one."""
 
 _LINE_BYTES = 65_536
 _MOST_HEADERS = 100
@@ -42,14 +46,18 @@ class Line:
     """Connections to the server of ``url``, for threads; as many as `CONNECTIONS` are kept open.
 
     ``timeout`` is of connecting, which holds for sending too, and of each wait for an answer, in seconds;
-    ``verify`` is a file of certificates or True for botocore's. Raises botocore's exceptions.
+    ``verify`` is a file of certificates or True for botocore's; ``watch`` cuts what only trickles. Raises
+    botocore's exceptions.
     """
 
-    def __init__(self, url: str, *, verify: str | bool, timeout: tuple[float, float]) -> None:
+    def __init__(
+        self, url: str, *, verify: str | bool, timeout: tuple[float, float], watch: Watch
+    ) -> None:
         parts = urlsplit(url)
         self._url = f"{parts.scheme}://{parts.netloc}"
         self._address = parts.hostname or "", parts.port
         self._timeout = timeout
+        self._watch = watch
         self._encrypted = parts.scheme == "https"
         self._verify = verify
         self._idle: deque[_Connection] = deque(maxlen=CONNECTIONS)
@@ -104,7 +112,7 @@ class Line:
         try:
             made = self._made()
             made.connect()
-            return _Connection(made, self._timeout)
+            return _Connection(made, self._timeout, self._watch)
         except BaseException as error:
             if made is not None:
                 made.close()
@@ -130,10 +138,11 @@ class Line:
 class _Connection:
     """One open connection, and the buffer of its answers."""
 
-    def __init__(self, made: HTTPConnection, timeout: tuple[float, float]) -> None:
+    def __init__(self, made: HTTPConnection, timeout: tuple[float, float], watch: Watch) -> None:
         self._made = made
         self._socket: socket.socket = made.sock  # of a connected one
         self._timeout = timeout
+        self._watch = watch
         self._answers = self._socket.makefile("rb", _LINE_BYTES)
         self.ended = False
 
@@ -149,8 +158,9 @@ class _Connection:
         connection.settimeout(wait[0])
         try:
             connection.sendall(head)
-            if data:
-                connection.sendall(data)
+            whole = memoryview(data)
+            for at in range(0, len(whole), BLOCK_BYTES):
+                connection.sendall(whole[at : at + BLOCK_BYTES])
         except (BrokenPipeError, ConnectionResetError):
             self.ended = (
                 True  # a server that refuses need not read everything: what it answers counts
@@ -158,13 +168,15 @@ class _Connection:
         connection.settimeout(wait[1])
 
     def answer(self, url: str, method: str) -> AWSResponse:
-        version, status, headers = self._head()
-        while status < 200:  # 100, "go on"
+        with self._watch.over(self._socket, 0):
             version, status, headers = self._head()
+            while status < 200:  # 100, "go on"
+                version, status, headers = self._head()
         wish = headers.get("connection", "" if version == "HTTP/1.1" else "close").lower()
         self.ended = self.ended or "close" in wish
         empty = method == "HEAD" or status in (204, 304)
-        body = b"" if empty else self._body(headers)
+        with self._watch.over(self._socket, int(headers.get("content-length", 0))):
+            body = b"" if empty else self._body(headers)
         return AWSResponse(url, status, headers, _Read(body))  # type: ignore[arg-type]  # it only streams
 
     def _head(self) -> tuple[str, int, dict[str, str]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_QUIET_SECONDS = 300.0
+
 _PASSING_STATUS = {429, 500, 502, 503, 504}
 _PASSING_CODES = {  # Amazon S3 API reference, "Error responses"; the others are of look-alikes
     "RequestTimeout",
@@ -35,24 +37,47 @@ _PASSING_CODES = {  # Amazon S3 API reference, "Error responses"; the others are
 }
 
 
+class Teller:
+    """Says whom a store waits for, once for all its threads, and again only when that was long ago."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._told: float | None = None
+
+    def tell(self, where: str, cause: str, seconds: float) -> None:
+        """Log a warning, unless there was one in the last minutes: one trouble is one line."""
+        now = time.monotonic()
+        with self._lock:
+            if self._told is not None and now - self._told < _QUIET_SECONDS:
+                return
+            self._told = now
+        _log.warning("waiting for %s: %s, next attempt in %.1f s", where, cause, seconds)
+
+
 class Patience(threading.local):
     """How long an operation of the store goes on after its first trouble; each thread has its own.
 
-    One operation may be many requests; trouble that ended is forgotten where `renew` is called.
+    One operation may be many requests; trouble that ended is forgotten where `renew` is called. All
+    threads share the ``teller``.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, teller: Teller) -> None:
         self._seconds = seconds
+        self._teller = teller
         self._depth = 0
         self._since: float | None = None
         self._spent = 0
-        self._told = False
+
+    @property
+    def waited(self) -> float:
+        """Return for how many seconds this thread's operation has met trouble, 0 where it has not."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
 
     @contextlib.contextmanager
     def operation(self) -> Iterator[None]:
         """Count what happens inside as one operation; operations inside it are part of it."""
         if self._depth == 0:
-            self._since, self._spent, self._told = None, 0, False
+            self._since, self._spent = None, 0
         self._depth += 1
         try:
             yield
@@ -70,7 +95,7 @@ class Patience(threading.local):
     def pause(self, attempt: int, *, attempts: int, where: str, cause: str) -> float | None:
         """Return the seconds to wait after failed ``attempt`` (from 1), None where it is enough.
 
-        What was spent before is counted, too. The first pause of an operation is logged as a warning.
+        What was spent before is counted, too. The first pause of many is logged as a warning.
         """
         now = time.monotonic()
         begun = self._since = now if self._since is None else self._since
@@ -78,9 +103,7 @@ class Patience(threading.local):
         seconds = backoff_seconds(attempt)
         if attempt >= attempts or now + seconds - begun > self._seconds:
             return None
-        if not self._told:
-            self._told = True
-            _log.warning("waiting for %s: %s, next attempt in %.1f s", where, cause, seconds)
+        self._teller.tell(where, cause, seconds)
         return seconds
 
 

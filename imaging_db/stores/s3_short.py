@@ -24,9 +24,10 @@ from urllib3.exceptions import HTTPError
 
 from imaging_db.stores.s3_client import CONNECTIONS
 from imaging_db.stores.s3_errors import DAMAGED, FOREIGN, error_code
-from imaging_db.stores.s3_line import Line
+from imaging_db.stores.s3_line import BLOCK_BYTES, Line
 from imaging_db.stores.s3_retry import Patience, passing, server_of
 from imaging_db.stores.s3_signature import ALGORITHM, Signer, canonical_query
+from imaging_db.stores.s3_watch import Watch
 
 if TYPE_CHECKING:
     from boto3.session import Session
@@ -59,6 +60,7 @@ class ShortWay:
         line: Line | None,
         patience: Patience,
         attempts: int,
+        watch: Watch,
     ) -> None:
         self.url = url
         self.region = region
@@ -73,6 +75,7 @@ class ShortWay:
         self._line = line
         self._patience = patience
         self._attempts = attempts
+        self._watch = watch
         self._leads_there = True
 
     def put(
@@ -156,10 +159,14 @@ class ShortWay:
     ) -> AWSResponse:
         if self._line is not None:
             return self._line.send(method, target, headers=headers, data=data)
+        body = data if len(data) <= BLOCK_BYTES else _blocks(data)
         url = self._server + target
-        return self._session.send(
-            AWSPreparedRequest(method, url, HeadersDict(headers), data, False)  # type: ignore[arg-type]
+        answer = self._session.send(
+            AWSPreparedRequest(method, url, HeadersDict(headers), body, True)  # type: ignore[arg-type]
         )
+        with self._watch.over(answer.raw, int(answer.headers.get("Content-Length", 0))):
+            answer.content  # noqa: B018 - reads it
+        return answer
 
     def _judged(self, answer: AWSResponse, error: ClientError | None) -> AWSResponse | None:
         if error is None:
@@ -185,6 +192,12 @@ class ShortWay:
         self._patience.spend(attempts=1)
 
 
+def _blocks(data: bytes | memoryview) -> list[memoryview]:
+    """Return ``data`` in pieces, uncopied: one ``sendall`` of it all would have to end in one time-out."""
+    whole = memoryview(data)
+    return [whole[at : at + BLOCK_BYTES] for at in range(0, len(whole), BLOCK_BYTES)]
+
+
 def _refusal(method: str, answer: AWSResponse) -> ClientError:
     """Return the error that boto3 would make of an answer."""
     parts = {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content}
@@ -200,6 +213,7 @@ def find_short_way(
     timeout: tuple[float, float],
     patience: Patience,
     attempts: int,
+    watch: Watch,
 ) -> ShortWay | None:
     """Return the short way to the objects of ``bucket``, None where there is none.
 
@@ -226,7 +240,7 @@ def find_short_way(
         max_pool_connections=CONNECTIONS,
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],  # type: ignore[list-item]
     )
-    line = None if proxies else Line(request.url, verify=verify, timeout=timeout)
+    line = None if proxies else Line(request.url, verify=verify, timeout=timeout, watch=watch)
     return ShortWay(
         request.url.removesuffix("key"),
         region=scope[-3],
@@ -235,6 +249,7 @@ def find_short_way(
         line=line,
         patience=patience,
         attempts=attempts,
+        watch=watch,
     )
 
 

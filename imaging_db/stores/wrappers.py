@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import BinaryIO, TypeVar
 
 from imaging_db.errors import StoreDenied, StoreUnavailable
 from imaging_db.stores.backoff import backoff_seconds
-from imaging_db.stores.base import ObjectInfo, Store
+from imaging_db.stores.base import Leftover, ObjectInfo, Store
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -85,6 +86,18 @@ class RetryingStore:
     def delete(self, key: str) -> bool:
         """Delete ``key``; False also where an earlier attempt had deleted it unnoticed."""
         return self._retry(lambda: self._store.delete(key))
+
+    def now(self) -> datetime:
+        """Return the clock of the store inside."""
+        return self._retry(self._store.now)
+
+    def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
+        """Yield what killed runs left; they are few, so a listing that breaks begins anew."""
+        return iter(self._retry(lambda: [*self._store.leftovers(prefix)]))
+
+    def discard(self, leftover: Leftover) -> bool:
+        """Remove a leftover; False also where an earlier attempt had removed it unnoticed."""
+        return self._retry(lambda: self._store.discard(leftover))
 
     def flush(self) -> None:
         """Flush the store inside, once."""
@@ -163,6 +176,18 @@ class ReadOnlyStore:
         return self._store.list(prefix)
 
     def delete(self, key: str) -> bool:
+        """Raise `StoreDenied`."""
+        raise self._refusal()
+
+    def now(self) -> datetime:
+        """Return the clock of the store inside."""
+        return self._store.now()
+
+    def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
+        """Yield what killed runs left in the store inside."""
+        return self._store.leftovers(prefix)
+
+    def discard(self, leftover: Leftover) -> bool:
         """Raise `StoreDenied`."""
         raise self._refusal()
 

@@ -45,13 +45,14 @@ from imaging_db.testing.store_actions import (
     put_stream,
     raising,
 )
+from imaging_db.testing.store_times import StoreTimes
 
 
 def _put_same(store: Store, key: str, data: bytes, _number: int) -> bool:
     return put(store, key, data)
 
 
-class StoreContract:
+class StoreContract(StoreTimes):
     """The suite. ``large`` is the size of a stream that the store should not take in one piece."""
 
     large = 11 * 2**20 + 7

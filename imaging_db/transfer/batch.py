@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from imaging_db.config import Manifest, ManifestRow
-from imaging_db.errors import ConfigError, ImagingDBError, Interrupted, UnexpectedError
+from imaging_db.errors import (
+    ConfigError,
+    DatasetNotFound,
+    ImagingDBError,
+    Interrupted,
+    StoreUnavailable,
+    UnexpectedError,
+)
 from imaging_db.transfer.compare import kept_otherwise
 from imaging_db.transfer.plan import Planner, UploadPlan
 from imaging_db.transfer.report import Outcome, UploadReport
@@ -15,6 +23,8 @@ from imaging_db.transfer.upload import Uploader
 
 Planned = UploadPlan | UploadReport
 _log = logging.getLogger(__name__)
+
+_USED_UP = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 
 def plan_rows(manifest: Manifest, planner: Planner) -> Iterator[Planned]:
@@ -94,11 +104,21 @@ def _with_codec(report: UploadReport, plan: UploadPlan, uploader: Uploader) -> U
     """Who asked for one codec must hear that a dataset which is there already has another."""
     if report.outcome is not Outcome.ALREADY_THERE:
         return report
-    notes = kept_otherwise(uploader.catalog.dataset(report.serial), plan)
+    try:
+        notes = kept_otherwise(uploader.catalog.dataset(report.serial), plan)
+    except DatasetNotFound:  # another run has deleted it since
+        return report
     return replace(report, notes=(*report.notes, *notes))
 
 
-def _bug(error: Exception) -> UnexpectedError:
+def _bug(error: Exception) -> ImagingDBError:
+    if isinstance(error, OSError) and error.errno in _USED_UP:
+        used_up = StoreUnavailable(
+            f"the system has no more to give: {error.strerror}",
+            hint="close other programs, or raise the limit (ulimit -n), and rerun",
+        )
+        used_up.__cause__ = error
+        return used_up
     _log.error("a bug in imaging_db", exc_info=error)
     bug = UnexpectedError(f"{type(error).__name__}: {error}", hint="please report the lines above")
     bug.__cause__ = error

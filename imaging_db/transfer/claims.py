@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
@@ -17,6 +18,10 @@ Taken = TypeVar("Taken")
 
 STALE_AFTER = 60.0
 _RENEW_EVERY = 10.0
+_UNSURE_AFTER = 45.0
+"""Seconds without a renewal after which a claim is looked at before anything is done: it may be stale soon."""
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 _log = logging.getLogger(__name__)
 
 
@@ -79,23 +84,52 @@ class HeldClaim:
         self._stop = threading.Event()
         self._lost: ImagingDBError | None = None
         self._withdrawn = False
+        self._renewing = threading.Lock()
+        self._renewed = _now()
         self._thread = threading.Thread(target=self._beat, name="imaging_db-claim", daemon=True)
 
     def check(self) -> None:
-        """Raise `DatasetBusy` where another run took the dataset over."""
+        """Raise `DatasetBusy` where another run took the dataset over.
+
+        Asks the catalog where the claim was not renewed for long, as after the computer slept: whoever
+        deletes an object, or goes on after a pause, must not do so on a claim of the past.
+
+        Raises
+        ------
+        CatalogUnavailable
+            It was not renewed for long, and cannot be now.
+        """
         if self._lost is not None:
             raise self._lost
+        if self._is_unsure():
+            with self._renewing:
+                if self._is_unsure():
+                    self._renew()
 
     def withdraw(self) -> None:
-        """Take back the row of a new dataset, as if it had never been claimed; no object is touched."""
-        _, ours = self._catalog.begin_delete(self.claim.serial, token=self.claim.token)
+        """Take back the row of a new dataset, as if it had never been claimed; no object is touched.
+
+        Raises
+        ------
+        DatasetBusy
+            Another run took the dataset over; its row stays.
+        """
+        self._catalog.withdraw(self.claim)
         self._withdrawn = True
-        self._catalog.finish_delete(ours)
+        self._catalog.finish_delete(self.claim)
+
+    def _is_unsure(self) -> bool:
+        return _now() - self._renewed > _UNSURE_AFTER
+
+    def _renew(self) -> None:
+        asked = _now()
+        self._catalog.renew(self.claim)
+        self._renewed = asked
 
     def _beat(self) -> None:
         while not self._stop.wait(_RENEW_EVERY):
             try:
-                self._catalog.renew(self.claim)
+                self._renew()
             except CatalogUnavailable as error:
                 _log.warning("claim on %s could not be renewed: %s", self.claim.serial, error)
             except ImagingDBError as error:
@@ -123,3 +157,8 @@ class HeldClaim:
             self._catalog.release(self.claim)
         except ImagingDBError as error:
             _log.warning("claim on %s was not released: %s", self.claim.serial, error)
+
+
+def _now() -> float:
+    """Return seconds of a clock that goes on while the computer sleeps, where the system has one."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from imaging_db.codecs import codec_of, decode_frame, encode_frame, holds, suffix_of
 from imaging_db.errors import IntegrityError, UsageError
 from imaging_db.model import StoredFrame, sha256_of_pixels
-from imaging_db.transfer.fetch import decode_checked
+from imaging_db.transfer.fetch import decode_checked, pixel_bytes
 
 CONVERSIONS = ("png",)
 
@@ -60,7 +60,8 @@ def is_converted(path: Path, frame: StoredFrame) -> bool:
         return False
     try:
         data = path.read_bytes()
-        pixels = decode_frame(data, dtype=frame.dtype, where=str(path))
+        most = pixel_bytes(frame)
+        pixels = decode_frame(data, dtype=frame.dtype, where=str(path), most_bytes=most)
     except (IntegrityError, OSError):
         return False
     return codec_of(data) == frame.codec and sha256_of_pixels(pixels) == frame.sha256

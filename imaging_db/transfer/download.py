@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,9 @@ from typing import TypeVar
 from imaging_db import failpoints
 from imaging_db.catalog import Catalog
 from imaging_db.errors import (
+    CatalogUnavailable,
     ImagingDBError,
+    IntegrityError,
     Interrupted,
     NothingSelected,
     ObjectsDamaged,
@@ -96,6 +98,8 @@ class Downloader:
             No frame matches; nothing is written.
         IntegrityError
             An object is missing or damaged; the good ones are there, the others are not.
+        DatasetNotFound, CatalogUnavailable
+            It was deleted, or replaced, while it was read.
         FolderBusy
             Another run downloads to the same folder.
         """
@@ -106,14 +110,27 @@ class Downloader:
             if self.codec or not selection.everything:
                 options = "-c -z -t -p mean" if self.codec is None else "--convert means"
                 raise UsageError(f"{dataset.serial} holds files, not frames: {options} nothing")
-            with folder.locked():
+            with folder.locked(), self._unchanged(dataset):
                 return self._download_files(dataset, folder, objects=objects)
         selection = with_numeric_names(self.catalog, dataset.serial, selection)
         total = self._count(dataset, selection)
-        with folder.locked():
+        with folder.locked(), self._unchanged(dataset):
             if metadata:
                 self._write_metadata(dataset, folder, selection)
             return self._download_frames(dataset, folder, selection, total if objects else 0)
+
+    @contextmanager
+    def _unchanged(self, dataset: Dataset) -> Iterator[None]:
+        """Tell objects that went because their dataset did, meanwhile, from those that are damaged."""
+        try:
+            yield
+        except IntegrityError as damage:
+            now = self.catalog.dataset(dataset.serial)  # or raises: it was deleted
+            if now.published_at != dataset.published_at:
+                raise CatalogUnavailable(
+                    f"{dataset.serial} was replaced while it was read", hint="rerun"
+                ) from damage
+            raise
 
     def _count(self, dataset: Dataset, selection: FrameSelection) -> int:
         """Return how many frames are meant, after everything that was asked for was found."""

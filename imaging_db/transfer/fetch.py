@@ -6,8 +6,14 @@ import hashlib
 from collections.abc import Callable
 from typing import IO, Any, TypeVar
 
-from imaging_db.codecs import decode_frame
-from imaging_db.errors import ChecksumMismatch, ImagingDBError, IntegrityError, StoreUnavailable
+from imaging_db.codecs import MOST_BYTES, decode_frame
+from imaging_db.errors import (
+    ChecksumMismatch,
+    ImagingDBError,
+    IntegrityError,
+    ObjectNotFound,
+    StoreUnavailable,
+)
 from imaging_db.model import (
     Acquisition,
     Dataset,
@@ -24,10 +30,14 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _CHUNK = 4 * 2**20
+_MEND = "imaging-db repair can put it back, from its source or a second store"
+_LARGEST_PNG_PIXEL = 8
 
 
 def fetch_frame(frame: StoredFrame, *, store: Store, directory: str) -> bytes:
     """Return the stored bytes of a frame, which are as recorded.
+
+    What comes otherwise is asked for once more: it may have been damaged on the way.
 
     Raises
     ------
@@ -37,14 +47,18 @@ def fetch_frame(frame: StoredFrame, *, store: Store, directory: str) -> bytes:
         Its bytes, or for a row of the original imagingDB its pixels, differ from the record.
     """
     key = object_key(directory, frame.file_name)
-    data = store.get(key)
-    if frame.object_sha256 is None:
-        decode_checked(data, frame, key=key)
+
+    def fetch() -> bytes:
+        data = store.get(key)
+        if frame.object_sha256 is None:
+            decode_checked(data, frame, key=key)
+            return data
+        found = sha256_of_bytes(data)
+        if found != frame.object_sha256:
+            raise ChecksumMismatch(key, expected=frame.object_sha256, found=found)
         return data
-    found = sha256_of_bytes(data)
-    if found != frame.object_sha256:
-        raise ChecksumMismatch(key, expected=frame.object_sha256, found=found)
-    return data
+
+    return _twice(fetch)
 
 
 def decode_checked(data: bytes, frame: StoredFrame, *, key: str) -> Any:
@@ -62,7 +76,8 @@ def decode_checked(data: bytes, frame: StoredFrame, *, key: str) -> Any:
     SchemaOutOfDate
         A newer version wrote them with a codec of its own.
     """
-    pixels = decode_frame(data, dtype=frame.dtype, codec=frame.codec, where=key)
+    most = pixel_bytes(frame)
+    pixels = decode_frame(data, dtype=frame.dtype, codec=frame.codec, where=key, most_bytes=most)
     if frame.sha256 is None:
         return pixels
     found = sha256_of_pixels(pixels)
@@ -85,12 +100,26 @@ def fetch_file(
 ) -> int:
     """Return the size of a stored file after streaming it to ``target``, or only reading it.
 
+    A stream that is cut, or comes otherwise than recorded, is begun once more.
+
     Raises
     ------
     ObjectNotFound, ChecksumMismatch
         The object is gone, or its bytes differ from the record.
     """
-    key = object_key(directory, file.name)
+
+    def fetch() -> int:
+        if target is not None and target.tell():
+            target.seek(0)
+            target.truncate()
+        return _stream(file, target, object_key(directory, file.name), store, stop)
+
+    return _twice(fetch)
+
+
+def _stream(
+    file: StoredFile, target: IO[bytes] | None, key: str, store: Store, stop: StopFlag | None
+) -> int:
     digest, size = hashlib.sha256(), 0
     with store.open(key) as source:
         while chunk := _read(source, key, store):
@@ -101,10 +130,22 @@ def fetch_file(
             if target is not None:
                 target.write(chunk)
     if file.size is not None and size != file.size:
-        raise IntegrityError(f"{key} has {size} bytes instead of {file.size}")
+        raise IntegrityError(f"{key} has {size} bytes instead of {file.size}", hint=_MEND)
     if file.sha256 is not None and digest.hexdigest() != file.sha256:
         raise ChecksumMismatch(key, expected=file.sha256, found=digest.hexdigest())
     return size
+
+
+def pixel_bytes(frame: StoredFrame) -> int:
+    """Return how many bytes a frame's pixels may take; of rows of the original imagingDB a safe guess."""
+    import numpy as np
+
+    if not frame.width or not frame.height or not frame.dtype:
+        return MOST_BYTES
+    pixel = (frame.colors or 1) * np.dtype(frame.dtype).itemsize
+    if frame.object_sha256 is None:  # which may say less of the colours
+        pixel = max(pixel, _LARGEST_PNG_PIXEL)
+    return frame.width * frame.height * pixel
 
 
 def frame_bytes(acquisition: Acquisition) -> int:
@@ -121,6 +162,18 @@ def wrong_count(dataset: Dataset, found: int) -> IntegrityError:
         f"the catalog has {found} of the {dataset.nbr_objects} rows of {dataset.serial}",
         hint="restore the catalog from a backup, or upload the source again with --overwrite",
     )
+
+
+def _twice(fetch: Callable[[], Result]) -> Result:
+    """Return what ``fetch`` returns, at its second attempt where the first met damage or a cut stream."""
+    try:
+        return fetch()
+    except ObjectNotFound:
+        raise
+    except (IntegrityError, StoreUnavailable) as error:
+        if isinstance(error, StoreUnavailable) and not error.transient:
+            raise
+    return fetch()
 
 
 def _read(source: IO[bytes], key: str, store: Store) -> bytes:

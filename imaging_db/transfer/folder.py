@@ -54,7 +54,9 @@ class DownloadFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = file.open("ab")
         except OSError as error:
-            raise UsageError(f"--dest {self.path}: {error.strerror}") from error
+            raise UsageError(
+                f"--dest {self.path}: {error.strerror}", hint="name a folder that you may write to"
+            ) from error
         with lock:
             if not _lock(lock):
                 raise FolderBusy(self.path)
@@ -166,7 +168,9 @@ def _mapped(target: Path) -> Iterator[None]:
             raise StoreUnavailable(
                 f"{target.parent} is full ({error.strerror})", hint="free space and rerun"
             ) from error
-        raise UsageError(f"{target} cannot be written: {error.strerror}") from error
+        raise UsageError(
+            f"{target} cannot be written: {error.strerror}", hint="name another folder, and rerun"
+        ) from error
 
 
 def _lock(stream: IO[bytes]) -> bool:

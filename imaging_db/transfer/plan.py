@@ -225,6 +225,7 @@ def reader_options(upload: UploadSettings, positions: tuple[int, ...] | None) ->
     limits = ReadLimits(
         max_frame_bytes=upload.max_frame_bytes or defaults.max_frame_bytes,
         max_frames=upload.max_frames or defaults.max_frames,
+        max_metadata_bytes=upload.max_metadata_bytes or defaults.max_metadata_bytes,
     )
     return ReaderOptions(positions, upload.filename_parser, limits)
 

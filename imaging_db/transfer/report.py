@@ -65,7 +65,9 @@ class DownloadReport:
 class VerifyReport:
     """One verification: how many objects were read, and one error for each that is not as recorded.
 
-    ``unrecorded`` counts objects for which the original imagingDB recorded no hash.
+    ``unrecorded`` counts objects for which the original imagingDB recorded no hash. Of the ``checked``
+    objects ``earlier`` were read by an earlier run of the same journal. ``sample`` and ``seed`` tell what
+    was chosen of ``total`` objects where not all of them were.
     """
 
     serial: str
@@ -75,6 +77,10 @@ class VerifyReport:
     nbr_bytes: int
     seconds: float
     failures: tuple[ImagingDBError, ...] = field(default=())
+    total: int = 0
+    earlier: int = 0
+    sample: str | None = None
+    seed: int | None = None
 
 
 def noun_of(dataset: Dataset) -> str:

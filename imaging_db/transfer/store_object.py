@@ -31,6 +31,7 @@ from imaging_db.readers.base import Reader
 from imaging_db.readers.frame_buffer import FrameBuffer
 from imaging_db.stores.base import Store
 from imaging_db.stores.layout import frame_name, object_key
+from imaging_db.transfer.fetch import pixel_bytes
 from imaging_db.transfer.pool import StopFlag
 
 _CHUNK = 4 * 2**20
@@ -127,10 +128,11 @@ def _with_same_pixels(
     """An interrupted run of an older version may have encoded the same pixels to other bytes."""
     data = store.get(key)
     try:
-        found = sha256_of_pixels(decode_frame(data, dtype=row.dtype, where=key))
+        most = pixel_bytes(row)
+        pixels = decode_frame(data, dtype=row.dtype, where=key, most_bytes=most)
     except IntegrityError:
         raise conflict from None
-    if found != row.sha256:
+    if sha256_of_pixels(pixels) != row.sha256:
         raise conflict
     return replace(row, object_sha256=sha256_of_bytes(data), object_size=len(data))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from imaging_db import failpoints
 from imaging_db.catalog import Catalog
 from imaging_db.errors import (
+    CatalogUnavailable,
     DatasetExists,
     DatasetNotFound,
     ObjectConflict,
@@ -25,6 +27,8 @@ from imaging_db.transfer.remove import remove_dataset, remove_objects
 from imaging_db.transfer.report import Outcome, Progress, Silent, UploadReport
 from imaging_db.transfer.stream import Stream, Threads
 from imaging_db.transfer.verify import Verifier
+
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,12 @@ class Uploader:
             Nothing of the row can be seen then; what was stored is kept for the next run.
         """
         started = time.monotonic()
+        for _ in range(_ATTEMPTS):
+            with suppress(DatasetNotFound):  # another run deleted it while it was looked at
+                return self._upload(plan, started)
+        raise CatalogUnavailable(f"{plan.draft.serial} comes and goes", hint="rerun later")
+
+    def _upload(self, plan: UploadPlan, started: float) -> UploadReport:
         removed, outcome = 0, Outcome.UPLOADED
         try:
             claim = take_claim(self.catalog, plan.draft)

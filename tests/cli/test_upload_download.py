@@ -101,6 +101,7 @@ def test_json_gives_the_same_as_data(desk: Lab, capsys: pytest.CaptureFixture[st
     assert [d["serial"] for d in json.loads(capsys.readouterr().out)] == [desk.serial()]
 
 
+@pytest.mark.fault("U3")
 def test_a_dry_run_tells_the_plan_and_writes_nothing(
     desk: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -261,6 +262,7 @@ def test_verify_names_the_damaged_object_and_ends_with_6(
     assert damaged.name in capsys.readouterr().err
 
 
+@pytest.mark.fault("S8")
 def test_names_cannot_steer_the_terminal(desk: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     evil = desk.folder / "evil\x1b[2Jname.tif"
     evil.write_bytes(b"nonsense")
@@ -334,6 +336,7 @@ def test_a_killed_upload_is_finished_at_once_by_the_same_command(desk: Lab) -> N
     assert desk.serials() == [desk.serial()]
 
 
+@pytest.mark.fault("U2")
 def test_a_reader_of_our_output_may_leave_early(desk: Lab) -> None:
     desk.csv("a.tif")
     upload()
@@ -342,6 +345,7 @@ def test_a_reader_of_our_output_may_leave_early(desk: Lab) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.fault("M10", "U4")
 @pytest.mark.parametrize("variables", [{"LANG": "C", "PYTHONUTF8": "0"}, {"PYTHONOPTIMIZE": "1"}])
 def test_the_environment_changes_nothing(desk: Lab, variables: dict[str, str]) -> None:
     (desk.folder / "größe 🔬.tif").write_bytes((desk.folder / "a.tif").read_bytes())

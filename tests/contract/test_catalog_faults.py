@@ -62,6 +62,7 @@ def _refused(attempt: Callable[[], Any], kind: type[ImagingDBError], words: str)
 
 
 @pytest.mark.parametrize("what", ["lose_request", "lose_answer"])
+@pytest.mark.fault("B1", "B2")
 def test_a_commit_whose_answer_is_lost_is_looked_up(
     remote: DatabaseSettings, proxy: TcpProxy, what: str
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
 
 
 @pytest.mark.parametrize("what", ["lose_request", "lose_answer"])
+@pytest.mark.fault("B1", "B2")
 def test_every_write_survives_a_lost_commit(
     remote: DatabaseSettings, proxy: TcpProxy, what: str
 ) -> None:
@@ -102,6 +104,7 @@ def test_every_write_survives_a_lost_commit(
         assert catalog.pending() == []
 
 
+@pytest.mark.fault("B1")
 def test_rows_whose_copy_breaks_are_sent_again(remote: DatabaseSettings, proxy: TcpProxy) -> None:
     with Catalog.open(remote) as catalog:
         claim = catalog.claim(draft(nbr_objects=8), token="me")
@@ -128,6 +131,7 @@ def test_ctrl_c_during_a_copy_is_ctrl_c(postgres_catalog_settings: DatabaseSetti
         assert catalog.pending() == []
 
 
+@pytest.mark.fault("B6")
 def test_a_way_that_swallows_everything_is_given_up(
     remote: DatabaseSettings, proxy: TcpProxy
 ) -> None:
@@ -143,6 +147,7 @@ def test_a_way_that_swallows_everything_is_given_up(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process")
+@pytest.mark.fault("B6")
 def test_a_server_that_stands_still_is_given_up(
     postgres_catalog_settings: DatabaseSettings, postgres_server: PostgresServer
 ) -> None:
@@ -159,6 +164,7 @@ def test_a_server_that_stands_still_is_given_up(
             os.kill(backend, signal.SIGCONT)
 
 
+@pytest.mark.fault("B1")
 def test_a_connection_that_the_server_ends_is_replaced(
     postgres_catalog_settings: DatabaseSettings, postgres_server: PostgresServer
 ) -> None:
@@ -171,6 +177,7 @@ def test_a_connection_that_the_server_ends_is_replaced(
         assert catalog.dataset(SERIAL).serial == SERIAL
 
 
+@pytest.mark.fault("B5")
 def test_a_deadlock_is_repeated(postgres_catalog_settings: DatabaseSettings) -> None:
     from sqlalchemy import Connection, text
 
@@ -259,6 +266,7 @@ def _change(**values: Any) -> Callable[[DatabaseSettings], DatabaseSettings]:
     ],
     ids=["port", "host", "database", "user", "password", "no-password", "empty"],
 )
+@pytest.mark.fault("B3")
 def test_a_login_that_does_not_work(
     postgres_catalog_settings: DatabaseSettings,
     change: Callable[[DatabaseSettings], DatabaseSettings],
@@ -293,6 +301,7 @@ def test_a_server_that_takes_no_writes(
 # --- SQLite
 
 
+@pytest.mark.fault("B4")
 def test_a_file_that_another_program_writes_to_is_waited_for(
     sqlite_catalog_settings: DatabaseSettings,
 ) -> None:
@@ -314,6 +323,7 @@ def test_a_file_that_another_program_writes_to_is_waited_for(
         assert done == ["me"]
 
 
+@pytest.mark.fault("B4")
 def test_a_file_that_another_program_never_leaves(
     sqlite_catalog_settings: DatabaseSettings,
 ) -> None:
@@ -328,6 +338,7 @@ def test_a_file_that_another_program_never_leaves(
 
 
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\x00garbage"])
+@pytest.mark.fault("B8")
 def test_a_file_that_is_no_database(sqlite_settings: DatabaseSettings, content: bytes) -> None:
     path = Path(sqlite_settings.dbname)
     path.write_bytes(content)
@@ -337,6 +348,7 @@ def test_a_file_that_is_no_database(sqlite_settings: DatabaseSettings, content: 
     assert path.read_bytes() == content
 
 
+@pytest.mark.fault("B8")
 def test_a_file_that_was_damaged(sqlite_catalog_settings: DatabaseSettings) -> None:
     with Catalog.open(sqlite_catalog_settings) as catalog:
         store(catalog, grid(4, 10, 10, 2))
@@ -437,6 +449,7 @@ def test_two_processes_upload_into_one_file(sqlite_catalog_settings: DatabaseSet
         assert [catalog.count_frames(one.serial) for one in catalog.datasets()] == [20] * 20
 
 
+@pytest.mark.fault("B7")
 def test_a_process_that_is_killed_midway_leaves_all_or_nothing(database: DatabaseSettings) -> None:
     """Killed after its first, third, fifth ... statement: rerunning always ends in the same state."""
     program = textwrap.dedent(
@@ -486,6 +499,7 @@ def test_a_process_that_is_killed_midway_leaves_all_or_nothing(database: Databas
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+@pytest.mark.fault("D2")
 def test_a_full_disk(sqlite_catalog_settings: DatabaseSettings) -> None:
     """A limit on the size of files fails writes as a full disk does."""
     program = textwrap.dedent(

@@ -46,7 +46,9 @@ def test_the_readme_shows_what_the_demo_prints(demo: Path) -> None:
     assert Desk(demo).run(ROOT / "README.md") >= 8
 
 
-@pytest.mark.parametrize("name", ["upload-your-data.md", "download-a-selection.md"])
+@pytest.mark.parametrize(
+    "name", ["upload-your-data.md", "download-a-selection.md", "clean-up.md", "check-and-repair.md"]
+)
 def test_how_tos_run_in_the_folder_of_the_demo(name: str, demo_done: Path) -> None:
     assert Desk(demo_done).run(HOW_TO / name) >= 3
 
@@ -122,9 +124,11 @@ def test_every_how_to_is_tried() -> None:
     tried = {
         "upload-your-data.md",
         "download-a-selection.md",
+        "clean-up.md",
         "write-a-reader.md",
         "postgresql-and-s3.md",
         "upgrade-from-imagingdb.md",
+        "check-and-repair.md",
     }
     assert {path.name for path in HOW_TO.glob("*.md")} == tried
 

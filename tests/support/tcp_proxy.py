@@ -12,9 +12,11 @@ from contextlib import contextmanager
 class TcpProxy:
     """Forwards connections to ``127.0.0.1:<port>``; ``port`` is where it listens itself.
 
-    ``lose_request`` cuts the connection when a client sends those bytes, before the server sees them;
-    ``lose_answer`` lets the server see them, and cuts when it answers. Both happen once, and ``lost``
-    counts them. While ``stalled`` is set, connections stay open and nothing moves.
+    ``lose_request`` cuts the connection when a client sends those bytes, before the server sees them, or
+    after it has seen ``lose_after`` bytes of what came with them; ``lose_answer`` lets the server see
+    them, and cuts when it answers. Both happen once, after ``pass_first`` such requests have passed, and
+    ``lost`` counts them. While ``stalled`` is set, connections stay open and nothing moves; `stall` sets
+    it for some seconds.
     """
 
     def __init__(self, target: int) -> None:
@@ -23,16 +25,21 @@ class TcpProxy:
         self.port: int = self._listener.getsockname()[1]
         self.lose_request: bytes | None = None
         self.lose_answer: bytes | None = None
+        self.lose_after = 0
+        self.pass_first = 0
         self.lost = 0
         self.stalled = threading.Event()
         self._closing = threading.Event()
         self._sockets: list[socket.socket] = []
+        self._timers: list[threading.Timer] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
     def close(self) -> None:
         """Cut every connection and stop listening."""
         self._closing.set()
+        for timer in self._timers:
+            timer.cancel()
         for one in (self._listener, *self._sockets):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -46,13 +53,25 @@ class TcpProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:  # the server is down
+                client.close()
+                continue
             self._sockets += [client, server]
             link = _Link(self, client, server)
             for work in (link.upwards, link.downwards):
                 thread = threading.Thread(target=work, daemon=True)
                 self._threads.append(thread)
                 thread.start()
+
+    def stall(self, seconds: float) -> None:
+        """Let nothing move for so many seconds; returns at once."""
+        self.stalled.set()
+        timer = threading.Timer(seconds, self.stalled.clear)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
 
     def wait(self) -> None:
         """Return once nothing is stalled any more, or the proxy is closed."""
@@ -68,15 +87,23 @@ class _Link:
         self._client = client
         self._server = server
         self._answer_is_lost = False
+        self._left: int | None = None
 
     def upwards(self) -> None:
         for data in self._received(self._client):
             proxy = self._proxy
-            if proxy.lose_request is not None and proxy.lose_request in data:
+            if self._is_meant(proxy.lose_request, data):
                 proxy.lose_request = None
-                self._lose()
-                return
-            if proxy.lose_answer is not None and proxy.lose_answer in data:
+                self._left = proxy.lose_after
+            if self._left is not None:
+                data = data[: self._left]
+                self._left -= len(data)
+                if self._left == 0:
+                    with contextlib.suppress(OSError):
+                        self._server.sendall(data)
+                    self._lose()
+                    return
+            if self._is_meant(proxy.lose_answer, data):
                 proxy.lose_answer = None
                 self._answer_is_lost = True
             with contextlib.suppress(OSError):
@@ -101,6 +128,12 @@ class _Link:
                 self._cut()
                 return
             yield data
+
+    def _is_meant(self, wanted: bytes | None, data: bytes) -> bool:
+        if wanted is None or wanted not in data:
+            return False
+        self._proxy.pass_first -= 1
+        return self._proxy.pass_first < 0
 
     def _lose(self) -> None:
         self._proxy.lost += 1

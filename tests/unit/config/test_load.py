@@ -129,6 +129,7 @@ def test_a_codec_flag_that_is_wrong_is_told(
     assert problem.startswith(message)
 
 
+@pytest.mark.fault("M5")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -162,6 +163,7 @@ def test_a_mistake_in_the_config_is_named(tmp_path: Path, text: str, message: st
     assert any(message in problem for problem in found), found
 
 
+@pytest.mark.fault("M5")
 def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(b"\xef\xbb\xbf" + b'{"microscope": "M"}')

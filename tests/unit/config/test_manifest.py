@@ -58,6 +58,7 @@ def test_a_row_is_an_id_a_source_and_what_is_known(folder: Path) -> None:
     assert (second.description, second.positions, second.parent_serial) == (None, None, ONE)
 
 
+@pytest.mark.fault("M3")
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -78,6 +79,7 @@ def test_a_source_is_found_beside_the_csv_too(
     assert read_manifest(path).rows[0].source == folder / "a.tif"
 
 
+@pytest.mark.fault("M1", "M2", "M9")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -117,6 +119,7 @@ def test_a_mistake_is_named_by_line_and_column(folder: Path, text: str, message:
     assert any(re.search(message, problem.replace(str(folder), "")) for problem in found), found
 
 
+@pytest.mark.fault("M4")
 def test_all_mistakes_are_told_at_once(folder: Path) -> None:
     text = f"dataset_id,file_name\nbad,a.tif\n{ONE},nope.tif\n{TWO},a.tif\n{TWO.lower()},a.tif\n"
     found = problems(write(folder, text))
@@ -124,6 +127,7 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
     assert found[2].endswith(f"{TWO.lower()} is on line 4 already (they differ only by case)")
 
 
+@pytest.mark.fault("M3")
 def test_wrong_encoding_is_told_with_its_line(folder: Path) -> None:
     path = write(folder, f"dataset_id,file_name,description\n{ONE},a.tif,Größe\n", "latin-1")
     assert problems(path) == ["files.csv:2: not UTF-8"]
@@ -142,6 +146,7 @@ def test_a_circle_of_parents_is_told(folder: Path) -> None:
     assert "lines 2, 3 are in a circle" in problems(write(folder, text))[0]
 
 
+@pytest.mark.fault("M9")
 @pytest.mark.parametrize(
     ("text", "positions"),
     [
@@ -158,6 +163,7 @@ def test_positions_are_a_list_a_number_or_all(text: str, positions: tuple[int, .
     assert parse_positions(text) == positions
 
 
+@pytest.mark.fault("M9")
 @given(st.text())
 def test_no_other_positions_are_accepted_and_nothing_is_evaluated(text: str) -> None:
     try:

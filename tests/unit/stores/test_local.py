@@ -54,6 +54,7 @@ class TestFolder:
         store.delete("a/d")
         assert files(root) == []
 
+    @pytest.mark.fault("P8")
     @posix
     def test_files_honour_the_umask(self, root: Path, store: LocalStore) -> None:
         before = os.umask(0o027)

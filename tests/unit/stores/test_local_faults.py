@@ -60,6 +60,7 @@ FAULTS = [
 class TestFaults:
     @pytest.mark.parametrize("call", ["open", "write", "fstat", "close", "link"])
     @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: errno.errorcode[fault[0]])
+    @pytest.mark.fault("D1", "D5", "D6")
     def test_of_each_system_call_leave_nothing(
         self,
         root: Path,
@@ -123,6 +124,7 @@ class TestFaults:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a file that cannot be read")
+@pytest.mark.fault("D5")
 def test_real_read_error() -> None:
     """The memory of this process, which has nothing at address 0."""
     store = LocalStore(Path("/proc/self"))
@@ -191,6 +193,7 @@ class TestPermissions:
             folder.chmod(0o755)
             (folder / "a").chmod(0o755)
 
+    @pytest.mark.fault("D4")
     def test_read_only_folder(self, closed: Path) -> None:
         store = LocalStore(closed)
         calls: list[Callable[[], object]] = [
@@ -280,6 +283,7 @@ class TestDurability:
         with failing(monkeypatch, "fsync", error), pytest.raises(StoreUnavailable):
             store.flush()
 
+    @pytest.mark.fault("D5")
     def test_failure_is_final(
         self, root: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:

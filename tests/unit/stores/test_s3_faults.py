@@ -41,32 +41,38 @@ def store(strict_s3: StrictS3) -> Iterator[S3Store]:
 
 
 class TestPassingTrouble:
+    @pytest.mark.fault("N1")
     def test_is_not_noticed(self, strict_s3: StrictS3, store: S3Store) -> None:
         strict_s3.fault("PUT", status=503, code="SlowDown", times=2)
         assert put(store, "a", b"x") is True
         assert strict_s3.requests == ["PUT /lab/a"] * 3
 
     @pytest.mark.parametrize("kind", ["reset", "lose answer"])
+    @pytest.mark.fault("N3")
     def test_connection_that_breaks(self, strict_s3: StrictS3, store: S3Store, kind: str) -> None:
         strict_s3.fault("PUT", kind)
         put(store, "a", b"x")
         assert store.get("a") == b"x"
 
+    @pytest.mark.fault("N9")
     def test_race_that_is_not_decided(self, strict_s3: StrictS3, store: S3Store) -> None:
         strict_s3.fault("PUT", status=409, code="ConditionalRequestConflict", times=2)
         assert put(store, "a", b"x") is True
 
     @pytest.mark.parametrize("kind", ["truncate", "reset"])
+    @pytest.mark.fault("N5")
     def test_answer_that_is_cut(self, strict_s3: StrictS3, store: S3Store, kind: str) -> None:
         put(store, "a", bytes(100_000))
         strict_s3.fault("GET", kind, times=2)
         assert store.get("a") == bytes(100_000)
 
+    @pytest.mark.fault("N6")
     def test_body_damaged_on_the_way(self, strict_s3: StrictS3, store: S3Store) -> None:
         strict_s3.fault("PUT", "damage")
         assert put(store, "a", b"pixels") is True
         assert strict_s3.objects["a"].data == b"pixels"
 
+    @pytest.mark.fault("N6")
     def test_part_damaged_on_the_way(self, strict_s3: StrictS3, store: S3Store) -> None:
         data = bytes(11 * MIB)
         strict_s3.fault("PUT", "damage", containing="partNumber=2")
@@ -76,11 +82,13 @@ class TestPassingTrouble:
 
 
 class TestLostAnswer:
+    @pytest.mark.fault("N4")
     def test_is_our_own_object(self, strict_s3: StrictS3, store: S3Store) -> None:
         strict_s3.fault("PUT", "lose answer")
         assert put(store, "a", b"x") is False
         assert strict_s3.requests == ["PUT /lab/a", "PUT /lab/a", "HEAD /lab/a"]
 
+    @pytest.mark.fault("N4")
     def test_of_somebody_else_is_a_conflict(self, strict_s3: StrictS3, store: S3Store) -> None:
         put(store, "a", b"theirs")
         strict_s3.fault("PUT", "reset")
@@ -88,12 +96,14 @@ class TestLostAnswer:
             put(store, "a", b"ours..")
         assert store.get("a") == b"theirs"
 
+    @pytest.mark.fault("N4")
     def test_of_the_last_step_of_a_large_file(self, strict_s3: StrictS3, store: S3Store) -> None:
         data = bytes(11 * MIB)
         strict_s3.fault("POST", "lose answer", containing="uploadId=")
         put_stream(store, "a", data)
         assert strict_s3.objects["a"].data == data
 
+    @pytest.mark.fault("N4")
     def test_that_was_deleted_meanwhile_is_put_again(
         self, strict_s3: StrictS3, store: S3Store
     ) -> None:
@@ -127,6 +137,7 @@ class TestWhatIsThere:
 
 class TestLastingTrouble:
     @pytest.mark.parametrize("kind", ["status", "reset"])
+    @pytest.mark.fault("N2")
     def test_is_given_up(self, strict_s3: StrictS3, store: S3Store, kind: str) -> None:
         strict_s3.fault("PUT", kind, status=503, code="SlowDown", times=1000)
         with pytest.raises(StoreUnavailable, match="s3://lab at http") as raised:
@@ -134,6 +145,7 @@ class TestLastingTrouble:
         assert raised.value.exit_code == 5
         assert keys(store) == []
 
+    @pytest.mark.fault("N3")
     def test_silence_is_given_up(self, strict_s3: StrictS3) -> None:
         store = open_store(strict_s3.url, read_seconds=0.2, attempts=2)
         strict_s3.fault("GET", "wait", times=10, seconds=1)
@@ -143,6 +155,7 @@ class TestLastingTrouble:
         assert time.monotonic() - begun < 5
         store.close()
 
+    @pytest.mark.fault("N9")
     def test_race_without_end_is_given_up(
         self, strict_s3: StrictS3, store: S3Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -151,6 +164,7 @@ class TestLastingTrouble:
         with pytest.raises(StoreUnavailable, match="ConditionalRequestConflict"):
             put(store, "a", b"x")
 
+    @pytest.mark.fault("N5")
     def test_cut_answers_are_given_up(
         self, strict_s3: StrictS3, store: S3Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -160,12 +174,14 @@ class TestLastingTrouble:
         with pytest.raises(StoreUnavailable, match="the answer was cut"):
             store.get("a")
 
+    @pytest.mark.fault("N3")
     def test_cut_stream_is_an_error(self, strict_s3: StrictS3, store: S3Store) -> None:
         put(store, "a", bytes(100_000))
         strict_s3.fault("GET", "truncate")
         with store.open("a") as stream, pytest.raises(StoreUnavailable, match="the answer was cut"):
             stream.read()
 
+    @pytest.mark.fault("N11")
     def test_failed_upload_of_parts_is_aborted(self, strict_s3: StrictS3, store: S3Store) -> None:
         strict_s3.fault("PUT", status=500, times=1000, containing="partNumber=2")
         with pytest.raises(StoreUnavailable):
@@ -173,6 +189,7 @@ class TestLastingTrouble:
         assert strict_s3.uploads == {}
         assert keys(store) == []
 
+    @pytest.mark.fault("N6")
     def test_wrong_checksum_is_the_callers_fault(
         self, store: S3Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -198,6 +215,7 @@ DENIALS = [
 
 class TestRefusals:
     @pytest.mark.parametrize(("status", "code", "text"), DENIALS)
+    @pytest.mark.fault("N7")
     def test_name_what_to_mend(
         self, strict_s3: StrictS3, store: S3Store, status: int, code: str, text: str
     ) -> None:
@@ -208,6 +226,7 @@ class TestRefusals:
         assert raised.value.exit_code == 2
         assert len(strict_s3.requests) <= 2, "a refusal is not tried again and again"
 
+    @pytest.mark.fault("N12")
     def test_clock(self, strict_s3: StrictS3, store: S3Store) -> None:
         strict_s3.fault("PUT", status=403, code="RequestTimeTooSkewed", extra=SKEW)
         with pytest.raises(StoreUnavailable) as raised:
@@ -224,6 +243,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "page", [b"<html>welcome to the hotel</html>", b"<p>not closed", b"text"]
     )
+    @pytest.mark.fault("N5")
     def test_web_page_instead_of_an_answer(
         self, strict_s3: StrictS3, store: S3Store, page: bytes
     ) -> None:
@@ -244,6 +264,7 @@ class TestRefusals:
 
 
 class TestBeforeAnyRequest:
+    @pytest.mark.fault("N7")
     def test_no_credentials(self, strict_s3: StrictS3, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
@@ -256,6 +277,7 @@ class TestBeforeAnyRequest:
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
         assert "credentials" in denied(strict_s3.url)
 
+    @pytest.mark.fault("N7")
     def test_no_such_profile(self, strict_s3: StrictS3, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_PROFILE", "nobody")
         assert "nobody" in denied(strict_s3.url)
@@ -272,6 +294,7 @@ class TestBeforeAnyRequest:
         check_message(raised.value, "bucket")
 
     @pytest.mark.parametrize("host", ["http://127.0.0.1:9", "http://no-such-host.invalid"])
+    @pytest.mark.fault("N2")
     def test_nobody_answers(self, aws_credentials: None, host: str) -> None:
         store = open_store(host, attempts=2)
         with pytest.raises(StoreUnavailable) as raised:
@@ -284,6 +307,7 @@ class TestBeforeAnyRequest:
 class TestServersThatKnowLess:
     @pytest.mark.parametrize("conditional", ["ignore", "reject"])
     @pytest.mark.parametrize("checksums", [True, False])
+    @pytest.mark.fault("N10")
     def test_are_recognised(self, aws_credentials: None, conditional: str, checksums: bool) -> None:
         with StrictS3(conditional=conditional, checksums=checksums) as server:
             store = open_store(server.url)
@@ -297,6 +321,7 @@ class TestServersThatKnowLess:
             assert server.objects["a"].data == b"x"
             store.close()
 
+    @pytest.mark.fault("N6")
     def test_are_sent_the_oldest_checksum(self, aws_credentials: None) -> None:
         with StrictS3(conditional="ignore", checksums=False) as server:
             store = open_store(server.url)
@@ -309,6 +334,7 @@ class TestServersThatKnowLess:
     @pytest.mark.parametrize(
         ("checksums", "md5", "looks"), [(True, False, 1), (False, True, 1), (False, False, 2)]
     )
+    @pytest.mark.fault("N10")
     def test_are_looked_at_again_where_the_answer_proves_nothing(
         self, aws_credentials: None, checksums: bool, md5: bool, looks: int
     ) -> None:
@@ -365,6 +391,7 @@ def test_metadata_tells_the_checksum(store: S3Store) -> None:
         assert found.sha256 == sha256_of_bytes(data)
 
 
+@pytest.mark.fault("N5")
 def test_flipped_bit_in_an_answer_is_the_callers_to_find(
     strict_s3: StrictS3, store: S3Store
 ) -> None:

@@ -17,6 +17,7 @@ from botocore.exceptions import (
 from urllib3.exceptions import IncompleteRead
 
 from imaging_db.stores.s3_line import Line
+from imaging_db.stores.s3_watch import Watch
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -40,7 +41,7 @@ def answering(*answers: bytes, hang_up: bool = True) -> Iterator[tuple[Line, lis
         thread = threading.Thread(target=serve, args=(server,))
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/lab/"
-        line = Line(url, verify=True, timeout=(2, 0.5))
+        line = Line(url, verify=True, timeout=(2, 0.5), watch=Watch(5))
         try:
             yield line, asked
         finally:
@@ -132,8 +133,10 @@ def test_nobody_there_and_no_tls_are_told_apart() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(EndpointConnectionError):
-        get(Line(f"http://127.0.0.1:{port}", verify=True, timeout=(1, 1)))
+        get(Line(f"http://127.0.0.1:{port}", verify=True, timeout=(1, 1), watch=Watch(5)))
     with answering(b"no TLS", hang_up=False) as (line, _):
-        encrypted = Line(line._url.replace("http:", "https:"), verify=True, timeout=(2, 1))
+        encrypted = Line(
+            line._url.replace("http:", "https:"), verify=True, timeout=(2, 1), watch=Watch(5)
+        )
         with pytest.raises(SSLError):
             get(encrypted)

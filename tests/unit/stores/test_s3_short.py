@@ -22,9 +22,10 @@ from imaging_db.errors import ChecksumMismatch, StoreDenied
 from imaging_db.model import sha256_of_bytes
 from imaging_db.stores.s3 import S3Store
 from imaging_db.stores.s3_client import new_client
-from imaging_db.stores.s3_retry import Patience
+from imaging_db.stores.s3_retry import Patience, Teller
 from imaging_db.stores.s3_short import ShortWay, find_short_way
 from imaging_db.stores.s3_signature import Signer, canonical_query
+from imaging_db.stores.s3_watch import Watch
 from imaging_db.testing.store_actions import put, put_stream
 from tests.support.strict_s3 import StrictS3
 
@@ -37,7 +38,7 @@ def open_store(url: str | None = None) -> S3Store:
 
 def short_way(bucket: str = "lab", *, endpoint: str | None = None) -> ShortWay | None:
     """The short way that boto3's settings of this moment lead to; nothing is sent."""
-    patience = Patience(1)
+    patience = Patience(1, Teller())
     session = Session()
     client = new_client(
         session,
@@ -50,7 +51,13 @@ def short_way(bucket: str = "lab", *, endpoint: str | None = None) -> ShortWay |
     )
     try:
         return find_short_way(
-            client, bucket, session=session, timeout=(1, 1), patience=patience, attempts=1
+            client,
+            bucket,
+            session=session,
+            timeout=(1, 1),
+            patience=patience,
+            attempts=1,
+            watch=Watch(1),
         )
     finally:
         client.close()

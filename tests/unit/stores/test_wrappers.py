@@ -8,7 +8,7 @@ import time
 import pytest
 
 from imaging_db.errors import ObjectNotFound, StoreDenied, StoreUnavailable
-from imaging_db.stores.base import ObjectInfo, Store
+from imaging_db.stores.base import Leftover, ObjectInfo, Store
 from imaging_db.stores.memory import MemoryStore
 from imaging_db.stores.wrappers import ReadOnlyStore, RetryingStore
 from imaging_db.testing.store_actions import keys, put, put_stream
@@ -148,6 +148,8 @@ def test_read_only_reads() -> None:
     assert [store.stat("a/b")] == list(store.list("a"))
     assert store.stat("a/b") == ObjectInfo("a/b", 1, memory.stat("a/b").sha256)  # type: ignore[union-attr]
     assert store.address == "memory://lab"
+    assert list(store.leftovers()) == []
+    assert store.now() <= memory.now()
     store.close()
 
 
@@ -158,6 +160,7 @@ def test_read_only_refuses() -> None:
         lambda: put(store, "a", b"x"),
         lambda: put_stream(store, "a", b"x"),
         lambda: store.delete("a"),
+        lambda: store.discard(Leftover("a", 1)),
     ):
         with pytest.raises(StoreDenied, match="memory://lab is open for reading only"):
             call()

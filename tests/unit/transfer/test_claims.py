@@ -54,3 +54,28 @@ def test_a_run_that_lost_its_claim_is_told(
         held._thread.join(timeout=10)
         with pytest.raises(DatasetBusy):
             held.check()
+
+
+def test_a_run_that_was_silent_for_long_looks_before_it_goes_on(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the computer slept: the thread that renews may not have come to it yet."""
+    monkeypatch.setattr(claims, "_UNSURE_AFTER", -1.0)
+    claim = take_claim(catalog, draft())
+    with HeldClaim(catalog, claim) as held:
+        held.check()
+        catalog.release(claim)
+        catalog.claim(draft(), token=new_token())
+        with pytest.raises(DatasetBusy):
+            held.check()
+
+
+def test_a_run_that_lost_its_claim_cannot_take_the_dataset_of_another_back(
+    catalog: Catalog,
+) -> None:
+    lost = take_claim(catalog, draft(nbr_objects=0))
+    catalog.release(lost)
+    catalog.publish(catalog.claim(draft(nbr_objects=0), token=new_token()))
+    with pytest.raises(DatasetBusy), HeldClaim(catalog, lost) as held:
+        held.withdraw()
+    assert catalog.dataset(draft().serial).nbr_objects == 0

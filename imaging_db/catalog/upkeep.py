@@ -1,0 +1,73 @@
+"""Upkeep: what checking and repairing ask of a catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from sqlalchemy import Connection
+
+from imaging_db.catalog import datasets, inventory, repairs
+from imaging_db.catalog.inventory import Promised
+from imaging_db.catalog.repairs import PutBack
+from imaging_db.catalog.transactions import Transactions
+from imaging_db.model import Dataset
+
+
+class Upkeep:
+    """The side of an open catalog that looks after what is stored; each call is a transaction, or one a page."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    def promised(self, serial: str) -> Iterator[Promised]:
+        """Yield name and size of every object of a ready dataset, in the order in which stores list them.
+
+        Raises
+        ------
+        DatasetNotFound
+            None can be seen, or it was deleted while it was being read.
+        """
+        dataset = self._transactions.read(partial(datasets.ready_row, serial=serial))
+        last: Promised | None = None
+        while True:
+            page = self._transactions.read(
+                partial(inventory.promised_page, dataset=dataset, after=last)
+            )
+            yield from page
+            if len(page) < inventory.PAGE:
+                return
+            last = page[-1]
+
+    def contradictions(self, serial: str) -> list[str]:
+        """Return what the rows of a ready dataset say against each other. Raises `DatasetNotFound`."""
+        return self._transactions.read(
+            lambda connection: inventory.contradictions(
+                connection, datasets.ready_row(connection, serial)
+            )
+        )
+
+    def count_promised(self, serial: str) -> int:
+        """Return how many frames, or files, of a ready dataset have a row. Raises `DatasetNotFound`."""
+        return self._transactions.read(
+            lambda connection: inventory.count_promised(
+                connection, datasets.ready_row(connection, serial)
+            )
+        )
+
+    def mend(self, dataset: Dataset, names: Sequence[str], put_back: PutBack) -> None:
+        """Call ``put_back`` while a ready dataset can be neither deleted nor replaced.
+
+        It gets the recorded SHA-256 of the stored bytes of the frames of these ``names``, and returns the
+        frames whose rows have to change. It may be called again, after its transaction was lost.
+
+        Raises
+        ------
+        DatasetNotFound
+            The dataset is not any more what it was.
+        """
+
+        def work(connection: Connection) -> None:
+            repairs.mend(connection, dataset, names, put_back)
+
+        self._transactions.write(work)
