@@ -11,7 +11,7 @@ KERNEL := $(wildcard imaging_db/codecs/csrc/*)
 FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage torture broken memory fuzz bench clean
+.PHONY: help demo test lint coverage torture broken damage memory fuzz bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,12 +61,16 @@ broken: $(VENV)/installed-test  ## break the program on purpose in many ways, an
 	$(BIN)/python -m tests.broken.run --out docs/reliability/broken.jsonl
 	$(BIN)/python -m tests.support.reliability_page
 
+damage: $(VENV)/installed-test  ## cut and flip the sample files at thousands of places
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.reliability.damage --out docs/reliability/damage.json
+	$(BIN)/python -m tests.support.reliability_page
+
 memory: $(VENV)/installed-test  ## a 4 GB file and 20 000 frames in bounded memory
 	IMAGING_DB_TEST_FRAMES=20000 IMAGING_DB_TEST_SIDE=1024 $(BIN)/python -m pytest tests/integration/test_memory.py -k hundred
 	IMAGING_DB_TEST_PAGES=500 $(BIN)/python -m pytest tests/integration/test_memory.py
 
 # The kernel built apart, so that every read and write beside its buffers and every undefined step ends the run.
-fuzz: $(VENV)/installed-test  ## feed the native kernel random frames under sanitizers (gcc or clang on Linux)
+fuzz: $(VENV)/installed-test  ## random frames into the kernel under sanitizers, hostile input into everything that reads
 	mkdir -p $(VENV)/fuzz
 	$(CC) -std=c11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fPIC -shared \
 	  -I$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') \
@@ -74,6 +78,7 @@ fuzz: $(VENV)/installed-test  ## feed the native kernel random frames under sani
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  $(BIN)/python -m tests.fuzz.kernel --seconds $(FUZZ_SECONDS) --module $(VENV)/fuzz/_kernel.so
+	$(BIN)/python -m tests.fuzz.inputs --seconds $(FUZZ_SECONDS)
 
 # BENCH holds options, such as BENCH=--quick or BENCH='--only encoder'; BENCH_DIR keeps acquisitions between runs.
 bench: $(VENV)/installed-bench  ## measure ours beside its peers, half an hour; writes docs/benchmarks.md

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -98,7 +99,13 @@ def result_json(value: Any) -> None:
 
 def note(text: str) -> None:
     """Print a remark to stderr."""
-    print(f"note: {printable(text)}", file=sys.stderr)
+    _complain(f"note: {printable(text)}")
+
+
+def _complain(line: str) -> None:
+    """Print to stderr; where that cannot be written there is nobody left to tell, but the exit code."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def error_lines(error: Exception) -> list[str]:
@@ -125,7 +132,7 @@ def errors(error: Exception, *, where: str = "") -> None:
     for line in error_lines(error):
         told = line.removeprefix(f"{subject} ") if subject else line
         prefix = f"{where}: " if where else ""
-        print(f"error: {printable(prefix + told)}", file=sys.stderr)
+        _complain(f"error: {printable(prefix + told)}")
 
 
 def printable(text: str) -> str:

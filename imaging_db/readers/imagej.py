@@ -18,8 +18,10 @@ from imaging_db.model import FrameCoords, JSONObject, JSONValue, clean_object
 AXES = "cztp"
 
 _COUNTS = {"c": "channels", "z": "slices", "t": "frames", "p": "positions"}
+COUNTS = tuple(_COUNTS.values())
 _ORDERS = ("czt", "ctz", "zct", "ztc", "tcz", "tzc")
 _LETTERS = {"C": "c", "Z": "z", "T": "t", "P": "p", "R": "p", "M": "p"}
+_UNLABELLED = "QI"  # tifffile's letters for an axis of any meaning
 _NO_LABEL = "ztp"  # where an axis without label goes: the first of these that is free
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
@@ -142,7 +144,9 @@ def shaped_order(told: Mapping[str, JSONValue], *, pages: int, page: Sequence[in
         said = "x".join(map(str, lengths))
         raise ValueError(f"its description promises the shape {said}, the file holds {pages} pages")
     axes = told.get("axes")
-    letters = axes if isinstance(axes, str) and len(axes) == len(lengths) else "Q" * len(lengths)
+    letters = "Q" * len(lengths) if axes is None else str(axes).upper()
+    if len(letters) != len(lengths):
+        raise ValueError(f"its description names the axes {axes} for {len(lengths)} lengths")
     return PageOrder(_label(letters[:leading], lengths[:leading]))
 
 
@@ -204,11 +208,13 @@ def _matches(shape: Sequence[int], leading: int, pages: int, page: Sequence[int]
 
 def _label(letters: str, lengths: Sequence[int]) -> tuple[tuple[str, int], ...]:
     """Return axes and lengths, fastest first; axes of length 1 need no place."""
-    pairs = [pair for pair in zip(letters.upper(), lengths, strict=True) if pair[1] != 1]
+    pairs = [pair for pair in zip(letters, lengths, strict=True) if pair[1] != 1]
     taken = {_LETTERS[letter] for letter, _ in pairs if letter in _LETTERS}
     free = [axis for axis in _NO_LABEL if axis not in taken]
     axes: list[tuple[str, int]] = []
     for letter, length in reversed(pairs):
+        if letter not in _LETTERS and letter not in _UNLABELLED:
+            raise ValueError(f"its axis {letter} is no channel, slice, timepoint or position")
         axis = _LETTERS.get(letter) or (free.pop(0) if free else None)
         if axis is None or axis in dict(axes):
             raise ValueError(

@@ -7,6 +7,7 @@ the bytes of the others behind it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
@@ -18,12 +19,15 @@ from imaging_db.readers.ome_xml import is_xml, looks_like_ome
 from imaging_db.readers.tiff_bytes import FileBytes
 from imaging_db.readers.tiff_directory import Directory, TiffStructure
 from imaging_db.readers.tiff_errors import refusing
+from imaging_db.readers.torn_text import torn
 
 _OME_NAMES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
 _NO_OME = "is named OME-TIFF but its OME-XML is missing or damaged"
 _NO_XML = "its description starts as XML and is damaged: it may have been OME-XML"
 _NO_IMAGEJ = "has ImageJ's tags, but its ImageJ description is missing or damaged"
 _LIMITS = ReadLimits()
+_TEXTS = (1, ifd.TEXT, 7)
+_LONGEST_TEXT = 65_536
 _PRIVATE = 32768  # tags from here on may point at structures that only their program knows
 
 
@@ -49,19 +53,45 @@ def lost_description(data: FileBytes, structure: TiffStructure, first: Directory
     """Return what is wrong with the description of an open file; ``first`` is its first page."""
     field = first.fields.get(ifd.DESCRIPTION)
     fields = first.more_descriptions if field is None else (field, *first.more_descriptions)
-    texts = [ifd.text_of(structure.raw(f, page=0)) for f in fields if f.type in (1, 2, 7)]
-    if any(map(_tells_frames, texts)) or ifd.MICRO_MANAGER in first.fields:
+    raws = [structure.raw(f, page=0) for f in fields if f.type in _TEXTS]
+    texts = [ifd.text_of(raw) for raw in raws]
+    if ifd.MICRO_MANAGER in first.fields:
         return None
+    if any(map(_tells_frames, texts)):
+        return _torn(raws)
     if micro_manager_header(data, structure.byteorder):
         return None
     if data.path.name.lower().endswith(_OME_NAMES):
         return _NO_OME
     if any(is_xml(text) and not _is_whole_xml(text) for text in texts):
         return _NO_XML
+    damaged = _torn(raws) or _misplaced(structure, first)
+    if damaged is not None:
+        return damaged
     if {ifd.IMAGEJ_BYTE_COUNTS, ifd.IMAGEJ_METADATA} & first.fields.keys():
         return _NO_IMAGEJ
     hidden = _hidden_bytes(data, structure, first)
     return f"{hidden} bytes after its one page could be further frames" if hidden else None
+
+
+def _torn(raws: Sequence[bytes]) -> str | None:
+    """Return what is wrong with the first text that was damaged, None where all are whole."""
+    found = (
+        torn(ifd.text_of(raw), ended=raw.endswith(b"\0"))
+        for raw in raws
+        if not is_xml(ifd.text_of(raw))
+    )
+    return next((cause for cause in found if cause is not None), None)
+
+
+def _misplaced(structure: TiffStructure, first: Directory) -> str | None:
+    """Return which other tag holds what belongs into the description, None where none does."""
+    for code, field in first.fields.items():
+        if field.type != ifd.TEXT or field.inline is not None or field.size > _LONGEST_TEXT:
+            continue
+        if code != ifd.DESCRIPTION and _tells_frames(ifd.text_of(structure.raw(field, page=0))):
+            return f"its tag {code} holds what tells the frames: the tag's number is damaged"
+    return None
 
 
 def _tells_frames(text: str) -> bool:

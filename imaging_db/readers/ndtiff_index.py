@@ -140,7 +140,7 @@ def read_index(path: Path, *, max_entries: int) -> list[IndexEntry]:
         entries.append(entry)
         if len(entries) > max_entries:
             raise UnsupportedFormat(
-                path, f"lists more than {max_entries} images", hint="see max_frames"
+                path, f"lists more than {max_entries} images", hint="raise max_frames"
             )
     if not entries:
         raise CorruptSource(path, "lists no image")

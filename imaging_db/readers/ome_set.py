@@ -97,7 +97,8 @@ class OmeFolder:
         source = FileBytes(path)
         try:
             if source.size > self._limits.max_metadata_bytes:
-                raise CorruptSource(path, f"is larger than {self._limits.max_metadata_bytes} bytes")
+                cause = f"is larger than {self._limits.max_metadata_bytes} bytes"
+                raise CorruptSource(path, cause, hint="raise max_metadata_bytes")
             return text_of(source.read(0, source.size))
         finally:
             source.close()

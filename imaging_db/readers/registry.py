@@ -125,11 +125,16 @@ def find(path: Path) -> ReaderSpec:
 
 
 def _not_taken(path: Path) -> ReaderError:
+    from imaging_db.readers.tiff_bytes import FileBytes
+
     foreign = foreign_format(path)
     if foreign is not None:
         return UnsupportedFormat(path, f"unsupported format {foreign}", hint=_what_is_read())
-    if path.is_file() and path.stat().st_size == 0:
-        return CorruptSource(path, "is empty (0 bytes)")
+    if path.is_file():
+        try:
+            FileBytes(path).close()
+        except ReaderError as error:  # empty, or not ours to read
+            return error
     if is_tiff(path):
         return _refused_tiff(path)
     kind = "folder" if path.is_dir() else "file"

@@ -71,7 +71,7 @@ def open_tif_folder(path: Path, options: ReaderOptions) -> Reader:
     listing = list_folder(path, max_metadata_bytes=options.limits.max_metadata_bytes)
     if len(listing.files) > options.limits.max_frames:
         cause = f"holds {len(listing.files)} files, the limit is {options.limits.max_frames}"
-        raise UnsupportedFormat(path, cause, hint="see max_frames")
+        raise UnsupportedFormat(path, cause, hint="raise max_frames")
     places = place_files(listing, options.filename_parser)
     with ExitStack() as opened:
         sources = _open_all(listing, options.limits, opened)

@@ -229,9 +229,9 @@ def _sniff(data: FileBytes) -> Match:
     marked = MICRO_MANAGER in first.fields or micro_manager_header(data, structure.byteorder)
     if marked or any(map(looks_like_ome, texts)):
         return Match.MAYBE if imagej else Match.NO
-    if imagej:
-        return Match.YES
-    return Match.NO if lost_description(data, structure, first) else Match.MAYBE
+    if lost_description(data, structure, first) is not None:
+        return Match.NO
+    return Match.YES if imagej else Match.MAYBE
 
 
 def check_micro_manager(source: TiffSource, pages: Sequence[int], order: PageOrder) -> None:

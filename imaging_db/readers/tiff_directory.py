@@ -21,8 +21,17 @@ DESCRIPTION = 270
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTE_COUNTS = 273, 277, 278, 279
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTE_COUNTS = 322, 323, 324, 325
 SUB_IFDS, JPEG_TABLES, SAMPLE_FORMAT = 330, 347, 339
+FILL_ORDER, PLANES, PREDICTOR, EXTRA_SAMPLES = 266, 284, 317, 338
 UIC2, NIH_HEADER = 33629, 43314
 IMAGEJ_BYTE_COUNTS, IMAGEJ_METADATA, MICRO_MANAGER = 50838, 50839, 51123
+
+# What decides how pixels are read, and which page is which frame: never skipped.
+NUMBERS = (
+    SUBFILE_TYPE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES,
+    ROWS_PER_STRIP, STRIP_BYTE_COUNTS, PLANES, PREDICTOR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS,
+    TILE_BYTE_COUNTS, SUB_IFDS, SAMPLE_FORMAT, IMAGEJ_BYTE_COUNTS,
+)  # fmt: skip
+VITAL = frozenset((*NUMBERS, DESCRIPTION, IMAGEJ_METADATA, MICRO_MANAGER))
 
 # size in bytes and struct letter of each field type
 _TYPES: dict[int, tuple[int, str]] = {
@@ -137,6 +146,7 @@ class TiffStructure:
         for code, kind, count, raw in self.entry.iter_unpack(entries):
             known = _TYPES.get(kind)
             if known is None:  # TIFF 6.0 tells readers to skip types they do not know
+                self._check_skipped(code, kind, page)
                 continue
             size = known[0] * count
             if size <= room:
@@ -148,7 +158,15 @@ class TiffStructure:
                 fields[code] = field
             elif code == DESCRIPTION:
                 more.append(field)
+            elif code in VITAL and field != fields[code]:
+                cause = f"it holds tag {code} twice, with different values"
+                raise CorruptSource(self._bytes.path, cause, page=page)
         return fields, tuple(more)
+
+    def _check_skipped(self, code: int, kind: int, page: int) -> None:
+        if code in VITAL:
+            cause = f"its tag {code} has the type {kind}, which does not exist"
+            raise CorruptSource(self._bytes.path, cause, page=page)
 
     def _check_inside(self, code: int, offset: int, size: int, page: int) -> None:
         if offset + size > self._bytes.size:
@@ -162,7 +180,7 @@ class TiffStructure:
             return field.inline
         if field.size > self._max_metadata:
             cause = f"a tag of {field.size} bytes is above the limit of {self._max_metadata}"
-            raise CorruptSource(self._bytes.path, cause, page=page, hint="see max_metadata_bytes")
+            raise CorruptSource(self._bytes.path, cause, page=page, hint="raise max_metadata_bytes")
         return self._bytes.read(field.offset, field.size)
 
     def values(self, field: Field, *, page: int) -> tuple[Any, ...]:

@@ -196,6 +196,12 @@ def _check_page(page: tifffile.TiffPage, *, source: FileBytes, index: int) -> No
     if page.imagedepth != 1:
         cause = f"is a volume {page.imagedepth} deep in one page"
         raise UnsupportedFormat(source.path, cause, page=index)
+    if (
+        min(page.shaped) < 0
+        or (page.rowsperstrip or 0) < 0
+        or min(page.tilewidth, page.tilelength) < 0
+    ):
+        raise CorruptSource(source.path, "has a negative size", page=index)
     if 0 in page.shaped or (page.is_tiled and 0 in (page.tilewidth, page.tilelength)):
         raise CorruptSource(source.path, "has no size or no tile size", page=index)
 

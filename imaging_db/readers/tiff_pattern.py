@@ -127,8 +127,6 @@ class PagePattern:
         if self.listed is not None or self.strip_size_at < 0:
             return offsets, total, total
         stored = numbers[:, self.strip_size_at]
-        if self.layout.direct:  # where the tag says less than the pixels need: see `tiff_segments`
-            stored = np.maximum(stored, total)
         return offsets, stored, total if len(needed) else stored
 
     def vouches(self, numbers: npt.NDArray[np.uint64], file_size: int) -> bool:
@@ -143,7 +141,7 @@ class PagePattern:
                 return False
         offsets, stored, used = self.strips(numbers)
         whole = (offsets > 0) & (stored > 0) & (stored >= used) & (offsets + used <= end)
-        contradicts = (stored >= 2 * used) & (offsets + stored <= end)
+        contradicts = (stored > used) & (offsets + stored <= end)  # or padding: see `tiff_segments`
         expansion = np.uint64(self.layout.largest_expansion() or 0)
         holds = (expansion == 0) | (stored * expansion >= np.uint64(self.layout.nbytes))
         return bool(np.all(whole & ~contradicts & holds))

@@ -218,7 +218,7 @@ def opened_together(paths: Iterable[Path], limits: ReadLimits) -> Iterator[list[
         ]
         if sum(map(len, files)) > limits.max_frames:
             cause = f"its files hold more than {limits.max_frames} pages"
-            raise UnsupportedFormat(names[0].parent, cause, hint="see max_frames")
+            raise UnsupportedFormat(names[0].parent, cause, hint="raise max_frames")
         yield files
         stack.pop_all()
 

@@ -13,6 +13,7 @@ from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
 from imaging_db.readers.tiff_layout import Layout, Segments
 
 _OLD_JPEG_OFFSET, _OLD_JPEG_LENGTH = 513, 514
+_PADDING, _BLOCK = np.uint64(16), np.uint64(512)
 _KINDS = {1: "u1", 3: "u2", 4: "u4", 9: "u4", 13: "u4", 16: "u8", 17: "u8", 18: "u8"}
 
 
@@ -24,7 +25,7 @@ def segments_of(
     Raises
     ------
     CorruptSource
-        The page lists fewer.
+        The page lists fewer, or more.
     """
     fields = directory.fields
     where = ifd.TILE_OFFSETS if layout.is_tiled else ifd.STRIP_OFFSETS
@@ -39,6 +40,9 @@ def segments_of(
         sizes = _trusted(sizes, layout)
     if min(len(offsets), len(sizes)) < layout.segment_count:
         cause = f"lists {len(offsets)} of its {layout.segment_count} strips or tiles"
+        raise CorruptSource(structure.path, cause, page=page)
+    if len(offsets) > layout.segment_count and where in (ifd.STRIP_OFFSETS, ifd.TILE_OFFSETS):
+        cause = f"lists {len(offsets)} strips or tiles, its size needs {layout.segment_count}"
         raise CorruptSource(structure.path, cause, page=page)
     tables = fields.get(ifd.JPEG_TABLES)
     return Segments(
@@ -89,23 +93,32 @@ def _check_raw_sizes(
 def _check_contradiction(
     path: Path, size: int, segments: Segments, used: npt.NDArray[np.uint64], page: int
 ) -> None:
-    """Raise where twice the bytes are stored that the pixels need, as if BitsPerSample is damaged.
+    """Raise where more bytes are stored than the pixels need, as if width, length or bits are damaged.
 
+    A few bytes, or the rest of a disk's block, are padding; the last strip may be as long as the others.
     A count that does not fit into the file is itself what is wrong, and then not needed.
     """
-    stored = int(segments.byte_counts.sum())
-    if stored >= 2 * int(used.sum()) and int(segments.offsets[0]) + stored <= size:
+    sizes = segments.byte_counts
+    stored = int(sizes.sum())
+    if int(segments.offsets[0]) + stored > size:
+        return
+    surplus = sizes - used
+    padded = (surplus < _PADDING) | ((sizes % _BLOCK == 0) & (surplus < _BLOCK))
+    padded[-1] |= len(sizes) > 1 and sizes[-1] == sizes[0]
+    if not padded.all():
         cause = f"its tags contradict: {stored} bytes stored, {used.sum()} bytes of pixels"
         raise CorruptSource(path, cause, page=page)
 
 
 def _trusted(sizes: npt.NDArray[np.uint64], layout: Layout) -> npt.NDArray[np.uint64]:
-    """Return the size of a single strip: what its pixels need where the tag says less.
+    """Return the size of a single strip: what its pixels need where the tag cannot say it.
 
-    ImageJ's count overflows beyond 4 GiB, and some writers leave it out or at 0.
+    The count overflows beyond 4 GiB (ImageJ), or 64 KiB, and some writers leave it out or at 0.
     """
     needed = layout.raw_segment_sizes()
-    return needed if len(sizes) != 1 or sizes[0] < needed[0] else sizes
+    if len(sizes) != 1 or sizes[0] == 0:
+        return needed
+    return needed if int(sizes[0]) in (int(needed[0]) % 2**bits for bits in (16, 32)) else sizes
 
 
 def _numbers(structure: TiffStructure, field: Field | None, page: int) -> npt.NDArray[np.uint64]:

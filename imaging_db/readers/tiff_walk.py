@@ -17,6 +17,7 @@ from imaging_db.readers.tiff_directory import Directory, Field, TiffStructure
 from imaging_db.readers.tiff_errors import refusing
 from imaging_db.readers.tiff_extent import Extents
 from imaging_db.readers.tiff_layout import JPEG, Layout, describe_size, layout_of
+from imaging_db.readers.tiff_oddities import oddity
 from imaging_db.readers.tiff_pattern import PALETTE, STRUCTURAL, PagePattern, pattern_of
 from imaging_db.readers.tiff_segments import check_segments, segments_of
 
@@ -160,7 +161,7 @@ class PageWalk:
         if len(offsets) >= self._limits.max_frames:
             self._settle()
             cause = f"holds more than {self._limits.max_frames} pages"
-            raise UnsupportedFormat(self._bytes.path, cause, hint="see max_frames")
+            raise UnsupportedFormat(self._bytes.path, cause, hint="raise max_frames")
 
     def _next_if_alike(self, offset: int) -> int | None:
         """Return where the page after this one is, None unless a pattern fits this one."""
@@ -275,6 +276,9 @@ class PageWalk:
         directory = self._structure.directory(offset, page=page)
         if page == 0:
             self.first = directory
+        odd = oddity(directory.fields)
+        if odd is not None:
+            raise CorruptSource(self._bytes.path, odd, page=page)
         layout = self._layout(directory, page)
         segments = segments_of(self._structure, directory, layout, page=page)
         path, size = self._bytes.path, self._bytes.size

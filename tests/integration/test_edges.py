@@ -35,6 +35,7 @@ from tests.support.lab import Lab, errors_of, make_lab
 UPLOAD = [sys.executable, "-m", "imaging_db.cli.data_uploader", "--csv", "files.csv"]
 
 
+@pytest.mark.fault("P2")
 def test_names_that_look_like_temporary_files_are_ordinary_files(lab: Lab, tmp_path: Path) -> None:
     source = tmp_path / "raw"
     source.mkdir()
@@ -67,6 +68,7 @@ def test_overwrite_gives_nothing_up_for_a_source_that_cannot_be_read(
         assert not db.verify(small_lab.serial()).failures, "the old dataset is untouched"
 
 
+@pytest.mark.fault("D9")
 def test_a_folder_that_changes_meanwhile_is_not_published_and_finishes_once_it_rests(
     small_lab: Lab, tmp_path: Path
 ) -> None:
@@ -151,6 +153,7 @@ def test_rows_that_are_missing_from_the_catalog_are_noticed(small_lab: Lab, tmp_
         assert len(db.verify(small_lab.serial()).failures) == 1
 
 
+@pytest.mark.fault("D8")
 def test_a_resumed_upload_replaces_a_frame_that_was_damaged_meanwhile(
     small_lab: Lab, tmp_path: Path
 ) -> None:
@@ -248,6 +251,7 @@ def desk(small_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return small_lab
 
 
+@pytest.mark.fault("U2")
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 def test_an_upload_goes_on_when_its_output_is_not_read_any_more(desk: Lab) -> None:
     desk.csv(*["a.tif"] * 6)
@@ -259,6 +263,7 @@ def test_an_upload_goes_on_when_its_output_is_not_read_any_more(desk: Lab) -> No
     assert len(desk.serials()) == 6
 
 
+@pytest.mark.fault("U2")
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has such a device")
 def test_output_that_cannot_be_written_is_one_line(desk: Lab) -> None:
     data_uploader.main(["--csv", str(desk.csv("a.tif"))])
@@ -358,6 +363,7 @@ def test_a_file_name_that_begins_with_a_tilde_is_a_name(desk: Lab) -> None:
     assert data_uploader.main(["--csv", "files.csv"]) == 0
 
 
+@pytest.mark.fault("U4")
 def test_without_any_home_every_file_can_still_be_named(desk: Lab) -> None:
     desk.csv("a.tif")
     environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "IMAGING_DB_HOME")}
@@ -375,6 +381,7 @@ def test_metadata_alone_is_not_called_verified_frames(
     assert capsys.readouterr().out.startswith("metadata: ")
 
 
+@pytest.mark.fault("U3")
 def test_a_dry_run_works_on_a_database_that_is_still_empty(desk: Lab) -> None:
     desk.csv("a.tif")
     (desk.folder / "catalog.sqlite").touch()
@@ -402,6 +409,7 @@ def test_many_threads_share_one_catalog_and_one_store(small_lab: Lab, tmp_path: 
         assert len(set(pool.map(lambda _: id(db.store), range(64)))) == 1
 
 
+@pytest.mark.fault("D10")
 def test_a_store_below_a_folder_that_is_not_there_is_not_made(
     tmp_path: Path, small_lab: Lab
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_file_of_a_gigabyte_is_uploaded_in_a_fraction_of_it(
     ]
 
 
+@pytest.mark.fault("K7")
 def test_a_hundred_times_the_frames_take_the_same_memory(small_lab: Lab, tmp_path: Path) -> None:
     few = peak_mb(small_lab, thin_stack(tmp_path / "few.ome.tif", FRAMES // 100), number=1)
     many = peak_mb(small_lab, thin_stack(tmp_path / "many.ome.tif", FRAMES), number=2)

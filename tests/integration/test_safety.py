@@ -31,6 +31,7 @@ from tests.support.lab import Lab, errors_of
 PACKAGE = Path(imaging_db.__file__).parent
 
 
+@pytest.mark.fault("P4")
 def test_a_name_in_the_catalog_that_leads_elsewhere_is_refused(
     small_lab: Lab, tmp_path: Path
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_name_in_the_catalog_that_leads_elsewhere_is_refused(
     assert not list(tmp_path.rglob("evil.png"))
 
 
+@pytest.mark.fault("P5")
 def test_nothing_is_written_through_a_link(small_lab: Lab, tmp_path: Path) -> None:
     imagej_stack(tmp_path / "a.tif")
     small_lab.upload_one(tmp_path / "a.tif")
@@ -66,6 +68,7 @@ def test_nothing_is_written_through_a_link(small_lab: Lab, tmp_path: Path) -> No
     assert not (folder / "im_c000_z000_t000_p000.png").is_symlink()
 
 
+@pytest.mark.fault("P5", "P6")
 @pytest.mark.parametrize("kind", ["link out", "loop", "dangling", "fifo", "case", "linked folder"])
 def test_a_folder_of_files_holds_only_its_own_regular_files(
     small_lab: Lab, tmp_path: Path, kind: str
@@ -94,6 +97,7 @@ def test_a_folder_of_files_holds_only_its_own_regular_files(
     assert lab.keys() == []
 
 
+@pytest.mark.fault("P1")
 def test_a_folder_with_strange_names_comes_back(lab: Lab, tmp_path: Path) -> None:
     names = [
         "a b",
@@ -215,6 +219,7 @@ def test_a_dataset_is_seen_whole_or_not_at_all(small_lab: Lab, tmp_path: Path) -
     assert frames_seen(small_lab, "last") == 2400
 
 
+@pytest.mark.fault("D9")
 def test_a_source_that_changes_meanwhile_is_not_published(small_lab: Lab, tmp_path: Path) -> None:
     imagej_stack(tmp_path / "a.tif")
 
@@ -240,6 +245,7 @@ def test_a_source_that_changes_meanwhile_is_not_published(small_lab: Lab, tmp_pa
 CANARY = "S3cr3t-XYZ-canary"
 
 
+@pytest.mark.fault("S2")
 def test_no_secret_is_printed_whatever_fails(lab: Lab, tmp_path: Path) -> None:
     imagej_stack(tmp_path / "a.tif")
     path = lab.csv(tmp_path / "a.tif")
@@ -277,6 +283,7 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "system", "popen"}
 FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "yaml"}
 
 
+@pytest.mark.fault("S3", "S6")
 @pytest.mark.parametrize(
     "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.relative_to(PACKAGE).as_posix()
 )

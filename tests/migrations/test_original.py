@@ -406,6 +406,7 @@ def _sorted_columns(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 @generations
+@pytest.mark.fault("B10")
 def test_an_upgrade_that_fails_anywhere_leaves_the_old_state(
     empty_database: DatabaseSettings, generation: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,6 +462,7 @@ schema.upgrade(DatabaseSettings(**eval(sys.argv[1])))
 """
 
 
+@pytest.mark.fault("B10")
 def test_an_upgrade_that_is_killed_leaves_the_old_state(original: OriginalDatabase) -> None:
     original.fill()
     before = original.content()

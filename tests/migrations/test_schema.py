@@ -307,6 +307,7 @@ def _set_revision(settings: DatabaseSettings, revision: str) -> None:
         transactions.write(lambda c: c.execute(statement, {"to": revision}))
 
 
+@pytest.mark.fault("B10")
 def test_a_newer_database_is_refused(database: DatabaseSettings) -> None:
     _set_revision(database, "9999")
     for attempt in (Catalog.open, schema.upgrade, schema.check):

@@ -44,6 +44,7 @@ def desk(small_lab: Lab, tmp_path: Path) -> Lab:
     return small_lab
 
 
+@pytest.mark.fault("D1")
 def test_an_upload_to_a_full_disk_says_so_and_is_finished_by_rerunning(desk: Lab) -> None:
     words = ("--csv", "files.csv", "--nbr_workers", "1")
     done = run("data_uploader", *words, folder=desk.folder, limited=True)
@@ -62,6 +63,7 @@ def test_an_upload_to_a_full_disk_says_so_and_is_finished_by_rerunning(desk: Lab
     assert len(desk.frames_on_disk()) == 6
 
 
+@pytest.mark.fault("D3")
 def test_a_download_to_a_full_disk_says_so_and_is_finished_by_rerunning(desk: Lab) -> None:
     assert run("data_uploader", "--csv", "files.csv", folder=desk.folder).returncode == 0
     words = ("--id", desk.serial(), "--dest", "dest", "--nbr_workers", "1")

@@ -25,7 +25,7 @@ from tests.support.lab import Lab, build_lab
 STORE = ("put", "put_stream", "flush", "list", "delete", "get", "stat")
 CATALOG = (
     "claim", "renew", "release", "stored_coords", "stored_names", "add_frames", "add_files",
-    "publish", "begin_delete", "finish_delete",
+    "publish", "withdraw", "begin_delete", "finish_delete",
 )  # fmt: skip
 LATE = pytest.mark.parametrize("late", [False, True], ids=["before the call", "after the call"])
 Rows = dict[str, tuple[str | None, str | None, int | None]]

@@ -22,6 +22,7 @@ from tests.support.lab import Lab, build_lab, make_lab
 FRAMES, FILES = UploadType.FRAMES, UploadType.FILE
 
 
+@pytest.mark.fault("K3")
 @pytest.mark.parametrize(
     ("combination", "kind"),
     [("sqlite+local", FRAMES), ("postgres+local", FRAMES), ("sqlite+local", FILES)],
@@ -50,6 +51,7 @@ def test_a_killed_upload_is_finished_by_the_same_command(
     check_left_over(desk.files_in_store() - everything, cut_short)
 
 
+@pytest.mark.fault("K3")
 def test_a_killed_overwrite_is_finished_by_the_same_command(small_lab: Lab, tmp_path: Path) -> None:
     """At every moment there is the old dataset, the new one or none, and never a mixture."""
     desk = Desk(small_lab, FRAMES)
@@ -77,6 +79,7 @@ def check_left_over(names: set[str], kills: int) -> None:
     assert len(names) <= kills * WORKERS
 
 
+@pytest.mark.fault("K3", "K9")
 def test_an_upload_that_was_killed_while_it_made_the_catalog_is_finished_too(
     tmp_path: Path,
 ) -> None:
@@ -101,6 +104,7 @@ def test_an_upload_that_was_killed_while_it_made_the_catalog_is_finished_too(
         check_left_over(desk.files_in_store() - desk.keys(1), 1)
 
 
+@pytest.mark.fault("K3", "K6")
 @pytest.mark.parametrize("kind", [FRAMES, FILES])
 def test_a_killed_download_leaves_whole_files_and_is_finished_by_the_same_command(
     small_lab: Lab, kind: UploadType, tmp_path: Path

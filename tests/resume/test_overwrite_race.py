@@ -15,6 +15,7 @@ from tests.support.lab import build_lab
 ROUNDS = 6
 
 
+@pytest.mark.fault("C2")
 @pytest.mark.parametrize("combination", ["sqlite+local", "postgres+local"])
 @pytest.mark.parametrize("exists", [False, True], ids=["new", "there already"])
 def test_racing_overwrites_of_one_id_give_one_whole_dataset(

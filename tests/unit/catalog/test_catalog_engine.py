@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from imaging_db.catalog.deadline import Deadlines
 from imaging_db.catalog.engine import make_engine
-from imaging_db.catalog.failures import is_disconnect, mapped, may_be_repeated, translate
+from imaging_db.catalog.failures import is_away, is_disconnect, mapped, may_be_repeated, translate
 from imaging_db.config.settings import DatabaseSettings
 from imaging_db.errors import (
     CatalogUnavailable,
@@ -188,6 +188,21 @@ def test_the_driver_is_named_and_never_guessed() -> None:
 def test_what_may_be_repeated(error: BaseException, disconnect: bool, repeated: bool) -> None:
     assert is_disconnect(error) is disconnect
     assert may_be_repeated(error) is repeated
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (_wrapped(ServerError("57P01", "shutdown"), lost=True), True),
+        (_wrapped(ServerError("57P03", "starting up")), True),
+        (_wrapped(ServerError("53300", "too many clients")), False),
+        (_wrapped(ServerError("28P01", "password authentication failed")), False),
+        (_wrapped(sqlite3.OperationalError("locked")), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_a_server_that_may_be_back_soon(error: BaseException, away: bool) -> None:
+    assert is_away(error) is away
 
 
 def test_wal_is_waited_for(tmp_path: Path) -> None:

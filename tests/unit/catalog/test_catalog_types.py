@@ -24,6 +24,7 @@ from imaging_db.catalog.types import (
     UTCDateTime,
     Whole,
     dump_json,
+    dump_json_each,
 )
 
 values = Table(
@@ -127,6 +128,7 @@ def test_a_text_that_holds_another(text: str | None, needle: str, found: bool) -
     assert fold_contains(text, needle) is found
 
 
+@pytest.mark.fault("S1")
 def test_no_word_of_the_user_becomes_sql() -> None:
     condition = contains_text(literal("x"), "'; DROP TABLE frames; --")
     for dialect in (postgresql.dialect(), sqlite.dialect()):  # type: ignore[no-untyped-call]
@@ -142,6 +144,7 @@ def test_clean_json_is_written_as_it_is() -> None:
     assert "é 🔬" in dump_json(value)  # so that it can be searched for
 
 
+@pytest.mark.fault("M7")
 @pytest.mark.parametrize(
     ("value", "written"),
     [
@@ -170,6 +173,14 @@ def test_json_that_is_nested_too_deep_is_refused() -> None:
         value = [value]
     with pytest.raises(ValueError, match="nested deeper"):
         dump_json(value)
+
+
+def test_json_that_holds_itself_is_refused() -> None:
+    value: dict[str, Any] = {"a": [1]}
+    value["a"].append(value)
+    for write in (dump_json, lambda one: dump_json_each([one, {}])):
+        with pytest.raises(ValueError, match="nested deeper"):
+            write(value)
 
 
 anything = st.recursive(

@@ -305,6 +305,7 @@ class TestDoubt:
         options = {"description": text, **changes}
         return write_mm_stack(folder / "a.ome.tif", MMStack(self.PICTURES, **options))
 
+    @pytest.mark.fault("M6")
     @pytest.mark.parametrize(
         "odd",
         ["", "NULL", "[1, 2]", '"text"', "{", '{"ChannelIndex": 1', "\x00\x00", "\xb5", None,
@@ -320,6 +321,7 @@ class TestDoubt:
             _forget_index(path)
         assert placed(path) == expected(self.PICTURES)
 
+    @pytest.mark.fault("M6")
     def test_an_unreadable_tag_without_other_witness_is_refused(self, tmp_path: Path) -> None:
         path = self.write(tmp_path, tag_of=_odd_at((0, 1, 0, 0), "{"), description="")
         _forget_index(path)
@@ -346,6 +348,7 @@ class TestDoubt:
             assert reader.acquisition.nbr_slices == 2
             assert "was not believed" in reader.acquisition.notes[0]
 
+    @pytest.mark.fault("I-4")
     def test_pages_that_all_claim_one_place_are_refused(self, tmp_path: Path) -> None:
         path = self.write(tmp_path, tag_of=lambda _: default_tag((0, 0, 0, 0)), description="")
         _forget_index(path)

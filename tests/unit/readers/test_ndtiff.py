@@ -52,6 +52,7 @@ def stack_of(folder: Path) -> Path:
     return next(folder.glob("*_NDTiffStack.tif"))
 
 
+@pytest.mark.fault("I-4")
 def test_indices_in_the_page_tags_lie() -> None:
     """All eight pages say index 0 and channel Default; the axes tell them apart."""
     frames = frames_of(REAL)
@@ -303,6 +304,7 @@ def test_a_damaged_index_is_refused(
         SPEC.open(copy, ReaderOptions())
 
 
+@pytest.mark.fault("I-3")
 def test_any_flipped_byte_of_the_index_is_noticed_or_harmless(copy: Path) -> None:
     """Whatever is read after damage is the same as before it."""
     good = [(frame.coords.slice, frame.coords.timepoint) for frame in frames_of(copy)]

@@ -63,6 +63,7 @@ def test_the_companion_is_one_of_the_sources(tmp_path: Path) -> None:
     assert names == [*(f"multifile-Z{n}.ome.tiff" for n in range(1, 6)), "multifile.companion.ome"]
 
 
+@pytest.mark.fault("I-7")
 def test_each_missing_file_is_named(folder: Path) -> None:
     for missing in sorted(folder.iterdir()):
         elsewhere = missing.rename(folder.parent / missing.name)
@@ -96,6 +97,7 @@ def test_a_file_that_stands_in_for_another_is_refused(folder: Path) -> None:
         SPEC.open(folder, ReaderOptions())
 
 
+@pytest.mark.fault("I-7")
 def test_renamed_files_are_found_by_their_uuid(folder: Path, dataset: str) -> None:
     for number, path in enumerate(sorted(folder.glob("*.tiff"))):
         path.rename(folder / f"renamed {9 - number}.ome.tiff")
@@ -172,6 +174,7 @@ def test_uuids_that_none_of_the_files_has_leave_the_names(tmp_path: Path) -> Non
         assert "taken by name" in reader.acquisition.notes[0]
 
 
+@pytest.mark.fault("I-7")
 def test_two_sets_in_one_folder_are_refused(folder: Path) -> None:
     text = ome(ome_image(tiff_data(0)))
     write_pages(folder / "other.ome.tif", planes(1), text)

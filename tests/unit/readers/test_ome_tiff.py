@@ -109,6 +109,7 @@ class TestPlaces:
             for frame, page in zip(reader.frames(), pages, strict=True):
                 np.testing.assert_array_equal(reader.read(frame), page)
 
+    @pytest.mark.fault("I-9")
     def test_only_full_resolution_of_pyramids(self, tmp_path: Path) -> None:
         path = tmp_path / "a.ome.tif"
         text = ome(ome_image(tiff_data(0, count=2), x=64, y=64, c=2)).encode()
@@ -197,6 +198,7 @@ class TestPositions:
 
 
 class TestRefusals:
+    @pytest.mark.fault("I-10")
     def test_more_planes_promised_than_pages_there_are(self, tmp_path: Path) -> None:
         images = [ome_image(tiff_data(n), name=f"well {n}") for n in range(11)]
         path = write_pages(tmp_path / "a.ome.tif", planes(1), ome(*images))

@@ -211,6 +211,7 @@ def test_what_is_refused(text: str, cause: str) -> None:
         images_of(parse(text), PATH)
 
 
+@pytest.mark.fault("I-13", "S4")
 @pytest.mark.parametrize(
     "doctype",
     [
@@ -224,6 +225,7 @@ def test_entities_and_dtds_are_refused_unread(doctype: str) -> None:
         parse(f"{doctype}<OME>&b;&x;</OME>")
 
 
+@pytest.mark.fault("I-13")
 def test_too_many_elements_are_refused_soon() -> None:
     started = time.process_time()
     with pytest.raises(CorruptSource, match="more than 200000 elements"):

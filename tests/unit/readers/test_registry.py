@@ -111,6 +111,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.fault("I-11")
 @pytest.mark.parametrize(("file", "told"), FOREIGN.items(), ids=list(FOREIGN))
 def test_foreign_formats_are_refused_by_name(
     tmp_path: Path, file: str, told: tuple[bytes, str]

@@ -55,6 +55,7 @@ def refused(
 # --- real folders -----------------------------------------------------------------------------
 
 
+@pytest.mark.fault("I-12")
 def test_numbers_without_zeros_come_in_natural_order() -> None:
     acquisition, frames = read(DATA / "naming_trap_timeseries")
     assert [(f.source.path.name, f.coords) for f in frames] == [
@@ -134,6 +135,7 @@ def test_names_with_dashes_spaces_and_parentheses(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.fault("I-12")
 @pytest.mark.parametrize(
     ("names", "cause"),
     [
@@ -148,6 +150,7 @@ def test_a_gap_is_a_lost_file(tmp_path: Path, names: list[str], cause: str) -> N
     refused(write(tmp_path, *names), cause, CorruptSource)
 
 
+@pytest.mark.fault("I-12")
 def test_names_that_claim_one_place_are_listed(tmp_path: Path) -> None:
     folder = write(tmp_path, "a_z1.tif", "a_z01.tif")
     refused(folder, r"2 frames claim 1 places \(c0 z1 t0 p0: a_z01\.tif and a_z1\.tif\)")
@@ -232,6 +235,7 @@ def test_folders_and_names_that_contradict_are_refused(tmp_path: Path) -> None:
     refused(write(tmp_path, *names), "files and their folders tell the channel differently")
 
 
+@pytest.mark.fault("I-12")
 def test_junk_is_ignored_with_a_note(tmp_path: Path) -> None:
     folder = write(tmp_path, "a1.tif", "a2.tif", "._a1.tif", "below/b1.tif")
     for name in ("Thumbs.db", ".DS_Store", "notes.txt"):
@@ -282,6 +286,7 @@ def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
     refused(folder, r"holds a name that is no text: 'a\\udcff2\.tif'")
 
 
+@pytest.mark.fault("P8")
 def test_a_folder_that_may_not_be_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

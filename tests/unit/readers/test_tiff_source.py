@@ -40,6 +40,7 @@ ENCODINGS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.fault("I-6")
 @pytest.mark.parametrize("options", ENCODINGS.values(), ids=ENCODINGS)
 def test_the_same_pixels_come_out_of_every_encoding(
     tmp_path: Path, options: dict[str, Any]
@@ -52,6 +53,7 @@ def test_the_same_pixels_come_out_of_every_encoding(
             np.testing.assert_array_equal(source.read(index), page, strict=True)
 
 
+@pytest.mark.fault("I-5")
 @pytest.mark.parametrize(
     "dtype",
     [
@@ -146,10 +148,12 @@ def test_the_corrupt_corpus_is_refused_by_name() -> None:
 
 
 class TestRefusals:
+    @pytest.mark.fault("I-2")
     def test_what_is_no_regular_file(self, tmp_path: Path) -> None:
         with pytest.raises(UnsupportedFormat, match="is a directory"):
             TiffSource(tmp_path)
 
+    @pytest.mark.fault("I-2")
     def test_a_pipe_does_not_block(self, tmp_path: Path) -> None:
         import os
 
@@ -200,6 +204,7 @@ class TestRefusals:
         with pytest.raises(CorruptSource, match="cannot hold"):
             TiffSource(path)
 
+    @pytest.mark.fault("I-8")
     def test_a_legitimate_thousandfold_compression(self, tmp_path: Path) -> None:
         page = np.zeros((4000, 2000), np.uint8)
         path = write_pages(tmp_path / "a.tif", [page], compression="zlib")
@@ -269,6 +274,7 @@ class TestChain:
         with pytest.raises(CorruptSource, match="page 2: should begin at byte"):
             TiffSource(path)
 
+    @pytest.mark.fault("I-8")
     def test_a_link_back(self, tmp_path: Path) -> None:
         path = write_pages(tmp_path / "a.tif", planes(3))
         data = bytearray(path.read_bytes())
