@@ -254,7 +254,7 @@ class ObjectsInTheWay(Conflict):
 
     def __init__(self, prefix: str, count: int, where: str) -> None:
         super().__init__(
-            f"{prefix} in {where} holds {count} objects of another upload",
+            f"{prefix} in {where} holds {count} {'object' if count == 1 else 'objects'} of another upload",
             hint="if an unfinished upload left them, replace them with --overwrite; or choose another id",
         )
 

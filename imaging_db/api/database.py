@@ -22,27 +22,16 @@ from imaging_db.config import (
     Problems,
     Settings,
     StoreSettings,
-    data_home,
     load_settings,
     read_manifest,
 )
-from imaging_db.errors import ConfigError, DatasetNotFound, SchemaOutOfDate, StoreDenied
-from imaging_db.model import (
-    Dataset,
-    DatasetQuery,
-    FrameSelection,
-)
+from imaging_db.errors import ConfigError, DatasetNotFound, SchemaOutOfDate
+from imaging_db.model import Dataset, DatasetQuery, FrameSelection
 
 if TYPE_CHECKING:
     from imaging_db.catalog import Catalog
     from imaging_db.stores.base import Store
-    from imaging_db.transfer import (
-        DownloadReport,
-        Planner,
-        Progress,
-        UploadReport,
-        VerifyReport,
-    )
+    from imaging_db.transfer import DownloadReport, Planner, Progress, UploadReport, VerifyReport
     from imaging_db.transfer.batch import Planned
     from imaging_db.transfer.check import CheckReport, StoreReport
     from imaging_db.transfer.repair import RepairReport
@@ -115,8 +104,10 @@ class ImagingDB(Keeping):
 
     def init(self) -> None:
         """Make the catalog and the store ready for the first upload; repeating it changes nothing."""
+        from imaging_db.transfer.at_hand import make_default_folder
+
         if self.settings.store.storage == "local":
-            self._make_default_folder()
+            make_default_folder(Path(self.settings.store.access))
         self.store.probe()
         self._opened(create=True)
 
@@ -263,7 +254,7 @@ class ImagingDB(Keeping):
         from imaging_db.transfer import Silent, Verifier
 
         dataset = self.catalog.dataset(serial)
-        verifier = Verifier(self.catalog, self.store_of(dataset), workers, progress or Silent())
+        verifier = Verifier(self.catalog, self._at_hand(dataset), workers, progress or Silent())
         return verifier.verify(dataset, sample=sample, journal=journal)
 
     def check(
@@ -282,7 +273,7 @@ class ImagingDB(Keeping):
         from imaging_db.transfer.check import Checker
 
         dataset = self.catalog.dataset(serial)
-        checker = Checker(self.catalog, self.store_of(dataset), workers, progress or Silent())
+        checker = Checker(self.catalog, self._at_hand(dataset), workers, progress or Silent())
         return checker.check(dataset, read_data=read_data)
 
     def check_store(self) -> StoreReport:
@@ -304,25 +295,34 @@ class ImagingDB(Keeping):
         """Return what of a dataset was missing or damaged and was put back.
 
         From the ``second`` store, which has the same keys, or the ``source`` of its upload, which is read
-        as the config says. Only what has the recorded hash is taken.
+        as the config says. Only what has the recorded hash is taken. A store that was named when opening
+        and is not the recorded one is a copy: it gets the recorded bytes or none, and no row is changed.
 
         Raises
         ------
+        StoreDenied
+            The store that the dataset was uploaded to is not here, and no other was named when opening.
         UsageError
             The second store is the dataset's own, or there is no such source.
         ReaderError
             The source is refused.
         """
         from imaging_db.transfer import Silent
+        from imaging_db.transfer.at_hand import require_recorded
+        from imaging_db.transfer.orphans import is_here
         from imaging_db.transfer.repair import Repairer
         from imaging_db.transfer.replacements import spares_of
 
         dataset = self.catalog.dataset(serial)
-        store = self.store_of(dataset)
+        store, place = self._at_hand(dataset), self._place_of(dataset)
+        if not self._store_named:
+            require_recorded(store, place, dataset)
         second_store = None if second is None else self._store(second)
         spares = spares_of(self.settings, dataset, store, second_store, source, workers=workers)
         store.probe(write=not dry_run)
-        repairer = Repairer(self.catalog, store, spares, workers, progress or Silent())
+        repairer = Repairer(
+            self.catalog, store, spares, workers, progress or Silent(), is_here(dataset, place)
+        )
         return repairer.repair(dataset, dry_run=dry_run)
 
     @property
@@ -335,14 +335,35 @@ class ImagingDB(Keeping):
 
         A recorded folder that this machine does not have gives way to the configured one.
         """
+        return self._store(self._place_of(dataset))
+
+    def _place_of(self, dataset: Dataset) -> StoreSettings:
         configured = self.settings.store
         if self._store_named or dataset.storage is None or dataset.storage_access is None:
-            return self._store(configured)
+            return configured
         recorded = StoreSettings(dataset.storage, dataset.storage_access)
         if dataset.storage == "s3":
-            return self._store(replace(recorded, endpoint_url=configured.endpoint_url))
+            return replace(recorded, endpoint_url=configured.endpoint_url)
         elsewhere = dataset.storage == "local" and not Path(dataset.storage_access).is_dir()
-        return self._store(configured if elsewhere else recorded)
+        return configured if elsewhere else recorded
+
+    def reach(self, dataset: Dataset) -> None:
+        """Let pass a dataset whose store answers, and is no bare mount point; raises as `Store.probe`."""
+        from imaging_db.transfer.emptied import check_mounted
+
+        check_mounted(self.catalog, self._place_of(dataset))
+        self.store_of(dataset).probe(write=False)
+
+    def _at_hand(self, dataset: Dataset) -> Store:
+        """Return the store that holds a dataset; `StoreDenied` where its disk is not mounted."""
+        from imaging_db.transfer.at_hand import require_some
+        from imaging_db.transfer.emptied import check_mounted
+
+        store, place = self.store_of(dataset), self._place_of(dataset)
+        check_mounted(self.catalog, place)
+        if not self._store_named:
+            require_some(store, place, dataset)
+        return store
 
     def _store(self, settings: StoreSettings) -> Store:
         from imaging_db.stores.registry import open_store
@@ -351,16 +372,6 @@ class ImagingDB(Keeping):
             if settings not in self._stores:
                 self._stores[settings] = open_store(settings)
             return self._stores[settings]
-
-    def _make_default_folder(self) -> None:
-        """Only folders below our own data folder are made with parents: others may be unmounted shares."""
-        folder = Path(self.settings.store.access)
-        if not folder.is_relative_to(data_home()):
-            return
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreDenied(f"{folder}: cannot be made: {error.strerror}") from error
 
     def close(self) -> None:
         """Close catalog and stores; closing twice is allowed."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from imaging_db.model import Dataset
     from imaging_db.stores.base import Store
     from imaging_db.transfer import Progress
-    from imaging_db.transfer.collect import CollectReport, Found
+    from imaging_db.transfer.collected import CollectReport, Found
     from imaging_db.transfer.remove import DeleteReport
 
 
@@ -46,64 +46,67 @@ class Keeping:
         *,
         dry_run: bool = False,
         besides: Collection[str] = frozenset(),
+        shown: DeleteReport | None = None,
+        objects_lost: bool = False,
         progress: Progress | None = None,
     ) -> DeleteReport:
         """Return what was deleted of a dataset, finished or not: out of sight, then objects, then rows.
 
         Run again after an interruption, it finishes the deletion. In a dry run nothing is changed, and
-        ``besides`` are children of it that would go before.
+        ``besides`` are children of it that would go before; what it returned may be ``shown``, so that
+        nothing else goes. ``objects_lost`` says that the objects are gone for good: only rows are deleted.
 
         Raises
         ------
         DatasetNotFound
-            There is none.
+            There is none, or not any more what was ``shown``.
         DatasetBusy
             A live run uploads or deletes it.
         Conflict
-            It is the parent of another dataset.
+            It is the parent of another dataset, or their folders lie in each other.
         StoreDenied
             It lies in a store that is not at hand, such as a disk that is not mounted.
+        UsageError
+            Its objects are not lost.
         Interrupted
             The user stopped it; it cannot be seen any more.
         """
-        from imaging_db.transfer import Silent
-        from imaging_db.transfer.remove import (
-            Tally,
-            delete_report,
-            interrupted,
-            preview,
-            remove_dataset,
-            require_objects,
+        from imaging_db.transfer import Silent, remove
+
+        found = remove.preview(self.catalog, serial, besides=besides)
+        if shown is not None:
+            remove.require_shown(found, shown)
+        store = self._store_to_delete_from(found, lost=objects_lost, write=not dry_run)
+        if dry_run:
+            return remove.would_delete(store, found, rows_only=objects_lost)
+        return remove.delete_reported(
+            self.catalog, store, found, rows_only=objects_lost, progress=progress or Silent()
         )
 
-        found = preview(self.catalog, serial, besides=besides)
-        if dry_run:
-            return delete_report(found, found.stored, found.nbr_bytes)
-        recorded = self._is_recorded(found)
-        store = self._store_to_delete_from(found, recorded=recorded)
-        require_objects(store, found, recorded=recorded)
-        tally, progress = Tally(), progress or Silent()
-        progress.start(serial, found.stored)
-        try:
-            remove_dataset(self.catalog, store, serial, tally=tally, progress=progress)
-        except KeyboardInterrupt as stop:
-            raise interrupted(stop, tally, serial) from stop
-        finally:
-            progress.finish()
-        return delete_report(found, tally.objects, tally.nbr_bytes)
+    def _store_to_delete_from(self, found: Deletable, *, lost: bool, write: bool) -> Store:
+        from imaging_db.transfer import remove
 
-    def _store_to_delete_from(self, found: Deletable, *, recorded: bool) -> Store:
+        recorded, store = self._is_recorded(found), self.store_of(found.dataset)
+        if remove.is_reservation(found.dataset):
+            return store
+        remove.require_its_store(store, found, recorded=recorded)
+        if lost:
+            remove.require_lost(store, found)
+            return store
+        if recorded:
+            self._check_mounted(found.dataset)
+        store.probe(write=write)
+        remove.require_objects(store, found, recorded=recorded)
+        return store
+
+    def _check_mounted(self, dataset: Dataset) -> None:
+        """Raise `StoreDenied` where the disk that a dataset was uploaded to is not mounted."""
         from imaging_db.transfer.emptied import check_mounted
 
-        dataset = found.dataset
-        if recorded:
-            storage, access = dataset.storage, dataset.storage_access
-            known = storage is not None and access is not None
-            place = StoreSettings(str(storage), str(access)) if known else self.settings.store
-            check_mounted(self.catalog, place)
-        store = self.store_of(dataset)
-        store.probe()
-        return store
+        place = self.settings.store
+        if dataset.storage is not None and dataset.storage_access is not None:
+            place = StoreSettings(dataset.storage, dataset.storage_access)
+        check_mounted(self.catalog, place)
 
     def _is_recorded(self, found: Deletable) -> bool:
         """Return True where the store at hand is the one that a dataset was uploaded to."""
@@ -124,11 +127,17 @@ class Keeping:
     ) -> CollectReport:
         """Return what was removed of the store that uploads go to: what killed runs left, older than that.
 
-        Without ``older_than`` seven days. ``unknown`` allows to remove whole datasets that this catalog
-        does not know; only where no other catalog uses the store. ``told`` hears of each thing.
+        Without ``older_than`` seven days. ``unknown`` allows to remove what this catalog has no rows of,
+        whole datasets too: only where no other catalog uses the store, and never from a copy of a catalog
+        or after it was restored. ``told`` hears of each thing. What the store did not let go is in the
+        report.
 
         Raises
         ------
+        ConfigError
+            ``unknown`` was said, and the catalog has no dataset in this store.
+        StoreDenied
+            The store is a disk that is not mounted.
         Interrupted
             The user stopped it; run again, it goes on.
         """

@@ -155,7 +155,7 @@ class Catalog(Removal):
         self._write(lambda connection: claims.release(connection, claim))
 
     def withdraw(self, claim: Claim) -> None:
-        """Make a claim to upload one to delete. Raises `DatasetBusy` where the claim is lost."""
+        """Make a claim to upload one to delete the row alone. Raises `DatasetBusy` where the claim is lost."""
         self._write(lambda connection: claims.withdraw(connection, claim))
 
     def stored_coords(self, claim: Claim) -> Mapping[FrameCoords, int | None]:
@@ -168,6 +168,10 @@ class Catalog(Removal):
             if len(page) < frames.STORED_PAGE:
                 return found
             last = page[-1]
+
+    def stored_amount(self, claim: Claim) -> tuple[int, int]:
+        """Return how many frames and files have a row already, and the bytes of their objects."""
+        return self._read(lambda connection: frames.amount(connection, claim.dataset_id))
 
     def stored_names(self, claim: Claim) -> dict[str, int | None]:
         """Return the size in bytes of every file that has a row already, by its name."""

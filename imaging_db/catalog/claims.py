@@ -53,7 +53,7 @@ def _change(statuses: Sequence[str], **values: Any) -> Update:
 _HOLD = _change((_PENDING,), claim_heartbeat=UtcNow())
 _RENEW = _change(_CLAIMED, claim_heartbeat=UtcNow())
 _RELEASE = _change(_CLAIMED, claim_token=None, claim_heartbeat=None)
-_WITHDRAW = _change(_CLAIMED, status=_DELETING, claim_heartbeat=UtcNow())
+_WITHDRAW = _change(_CLAIMED, status=_DELETING, nbr_objects=0, claim_heartbeat=UtcNow())
 _PUBLISH = _change((_PENDING,), status=_READY, published_at=UtcNow(), claim_heartbeat=None)
 
 
@@ -130,7 +130,7 @@ def release(connection: Connection, claim: Claim) -> None:
 
 
 def withdraw(connection: Connection, claim: Claim) -> None:
-    """Make a claim to upload one to delete. Raises `DatasetBusy` where it is lost: the row is another's."""
+    """Make a claim to upload one to delete a row without objects; raises as `renew`: the row is another's."""
     _fenced(connection, claim, _WITHDRAW)
 
 

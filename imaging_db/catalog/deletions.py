@@ -6,11 +6,11 @@ was uploaded again meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, true, update
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from imaging_db.catalog import claims, datasets, frames, serials
 from imaging_db.catalog.datasets import AnyRow
@@ -57,17 +57,8 @@ def preview(
     """Return what `begin` would take; raises as it does. ``besides`` are children that will go before."""
     found = _free(connection, serial, token=token, stale_after=stale_after, evict=evict)
     _check_unshared(connection, found, besides)
-    nbr_bytes = connection.scalar(
-        select(func.coalesce(func.sum(FrameRow.object_size), 0))
-        .join(AcquisitionRow, FrameRow.frames_global_id == AcquisitionRow.id)
-        .where(AcquisitionRow.dataset_id == found.id)
-    )
-    of_files = connection.scalar(
-        select(func.coalesce(func.sum(FileRow.size), 0)).where(FileRow.dataset_id == found.id)
-    )
-    stored = frames.count_objects(connection, found.id)
-    total = int(nbr_bytes or 0) + int(of_files or 0)
-    return Deletable(datasets.by_id(connection, found.id), stored, total)
+    stored, nbr_bytes = frames.amount(connection, found.id)
+    return Deletable(datasets.by_id(connection, found.id), stored, nbr_bytes)
 
 
 def begin(
@@ -78,13 +69,14 @@ def begin(
     stale_after: float,
     evict: str | None,
     unfinished_only: bool = False,
+    shown: Dataset | None = None,
 ) -> tuple[Dataset, Claim]:
     """Take a dataset out of sight; return it and the claim on its deletion. The same token may repeat.
 
     Raises
     ------
     DatasetNotFound
-        There is none.
+        There is none, or not any more the one that was ``shown``.
     DatasetBusy
         Someone alive uploads or deletes it.
     DatasetExists
@@ -95,6 +87,8 @@ def begin(
     found = _free(connection, serial, token=token, stale_after=stale_after, evict=evict)
     if unfinished_only and found.status == _READY:
         raise DatasetExists(serial, datasets.by_id(connection, found.id))
+    if shown is not None and found.published_at != shown.published_at:
+        raise _replaced(serial)
     _check_unshared(connection, found)
     connection.execute(
         update(DatasetRow)
@@ -158,7 +152,7 @@ def while_ready(connection: Connection, dataset: Dataset, work: Callable[[], Non
     found = claims.locked(connection, DatasetRow.dataset_serial == dataset.serial)
     same = found is not None and found.status == _READY
     if not same or found.published_at != dataset.published_at:  # type: ignore[union-attr]
-        raise DatasetNotFound(f"{dataset.serial} was deleted or replaced meanwhile")
+        raise _replaced(dataset.serial)
     work()
 
 
@@ -198,9 +192,34 @@ def _free(
     return found
 
 
+def _replaced(serial: str) -> DatasetNotFound:
+    return DatasetNotFound(f"{serial} was deleted or replaced meanwhile")
+
+
 def _check_unshared(
     connection: Connection, found: AnyRow, besides: Collection[str] = frozenset()
 ) -> None:
+    if found.status == _DELETING and not found.nbr_objects:
+        return  # a reservation: only its row goes
+    _check_childless(connection, found, besides)
+    sharing = _named(
+        connection, found, func.rtrim(DatasetRow.storage_dir, "/") == found.storage_dir.rstrip("/")
+    )
+    if sharing:
+        raise Conflict(
+            f"{found.dataset_serial} has the same objects as {', '.join(sharing)}",
+            hint="deleting one would damage the other",
+        )
+    nested = _named(connection, found, _is_nested(found.storage_dir.rstrip("/")))
+    if nested:
+        raise Conflict(
+            f"the folder {found.storage_dir} of {found.dataset_serial} lies around or inside that of "
+            f"{', '.join(nested)}",
+            hint="deleting one would damage the other",
+        )
+
+
+def _check_childless(connection: Connection, found: AnyRow, besides: Collection[str]) -> None:
     child = aliased(DatasetRow)
     known = connection.scalars(
         select(child.dataset_serial)
@@ -211,25 +230,40 @@ def _check_unshared(
     children = [serial for serial in known if serial not in besides]
     if children:
         more = " and others" if len(children) > _NAMED else ""
+        which = "that one" if len(children) == 1 else "those"
         raise Conflict(
             f"{found.dataset_serial} is the parent of {', '.join(children[:_NAMED])}{more}",
-            hint="it cannot be taken away while they exist",
+            hint=f"delete {which} first, or name all in one command",
         )
-    sharing = connection.scalars(
-        select(child.dataset_serial)
+
+
+def _named(connection: Connection, found: AnyRow, lies: ColumnElement[bool]) -> Sequence[str]:
+    """Return some other datasets, maybe of the same store, whose folders lie so."""
+    return connection.scalars(
+        select(DatasetRow.dataset_serial)
         .where(
-            child.storage_dir == found.storage_dir,
-            child.storage.is_not_distinct_from(found.storage),
-            child.storage_access.is_not_distinct_from(found.storage_access),
-            child.id != found.id,
+            lies,
+            _same_or_unknown(DatasetRow.storage, found.storage),
+            _same_or_unknown(DatasetRow.storage_access, found.storage_access),
+            DatasetRow.id != found.id,
         )
+        .order_by(DatasetRow.id)
         .limit(_NAMED)
     ).all()
-    if sharing:
-        raise Conflict(
-            f"{found.dataset_serial} has the same objects as {', '.join(sharing)}",
-            hint="deleting one would damage the other",
-        )
+
+
+def _is_nested(directory: str) -> ColumnElement[bool]:
+    """A folder inside another: no LIKE, because names hold its wildcards."""
+    other = func.rtrim(DatasetRow.storage_dir, "/") + "/"
+    inside = func.substr(DatasetRow.storage_dir, 1, len(directory) + 1) == f"{directory}/"
+    return or_(inside, func.substr(f"{directory}/", 1, func.length(other)) == other)
+
+
+def _same_or_unknown(
+    column: InstrumentedAttribute[str | None], known: str | None
+) -> ColumnElement[bool]:
+    """Rows of imagingDB do not say in which store they are."""
+    return true() if known is None else or_(column.is_(None), column == known)
 
 
 def _delete_some(connection: Connection, dataset_id: int) -> bool:

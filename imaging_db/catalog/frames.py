@@ -101,6 +101,18 @@ def count_objects(connection: Connection, dataset_id: int) -> int:
     return frames + int(connection.scalar(files) or 0)
 
 
+def amount(connection: Connection, dataset_id: int) -> tuple[int, int]:
+    """Return how many frames and files of a dataset have a row, and the bytes that are recorded of them."""
+    of_frames = (
+        select(func.sum(FrameRow.object_size))
+        .join(AcquisitionRow, FrameRow.frames_global_id == AcquisitionRow.id)
+        .where(AcquisitionRow.dataset_id == dataset_id)
+    )
+    of_files = select(func.sum(FileRow.size)).where(FileRow.dataset_id == dataset_id)
+    nbr_bytes = sum(int(connection.scalar(one) or 0) for one in (of_frames, of_files))
+    return count_objects(connection, dataset_id), nbr_bytes
+
+
 def count_frames(connection: Connection, dataset_id: int, selection: FrameSelection) -> int:
     """Return how many frames a selection means."""
     shared = _shared(connection, dataset_id)

@@ -48,6 +48,7 @@ class Removal:
         stale_after: float = STALE_AFTER,
         evict: str | None = None,
         unfinished_only: bool = False,
+        shown: Dataset | None = None,
     ) -> tuple[Dataset, Claim]:
         """Take a dataset out of sight; return it, and the claim on its deletion, held by ``token`` alone.
 
@@ -57,7 +58,7 @@ class Removal:
         Raises
         ------
         DatasetNotFound
-            There is none.
+            There is none, or it is not any more what was ``shown``.
         DatasetBusy
             A live run uploads or deletes it; ``owner`` is its token.
         DatasetExists
@@ -73,6 +74,7 @@ class Removal:
                 stale_after=stale_after,
                 evict=evict,
                 unfinished_only=unfinished_only,
+                shown=shown,
             )
         )
 

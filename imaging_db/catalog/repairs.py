@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -13,8 +14,14 @@ from imaging_db.model import Dataset, StoredFrame
 
 Recorded: TypeAlias = "Mapping[str, str | None]"
 """The SHA-256 that is recorded of the stored bytes of frames, by name."""
-PutBack: TypeAlias = Callable[[Recorded], Sequence[StoredFrame]]
-"""Puts objects back and returns the frames whose rows have to change; may be called more than once."""
+PutBack: TypeAlias = Callable[[Recorded, float], Sequence[StoredFrame]]
+"""Puts objects back and returns the frames whose rows have to change; may be called more than once.
+
+It begins no object after the second of `time.monotonic` that it is given.
+"""
+
+HELD_SECONDS = 5.0
+"""How long a transaction may put objects back: others wait for it, and it is cut after some more seconds."""
 
 _ACQUISITION = (
     select(AcquisitionRow.id)
@@ -41,17 +48,19 @@ _CHANGE = (
 def mend(connection: Connection, dataset: Dataset, names: Sequence[str], put_back: PutBack) -> None:
     """Call ``put_back`` while the dataset stays what it is, and write what its objects are now.
 
-    Two repairs of one dataset, and a repair and a deletion, wait for each other.
+    Two repairs of one dataset, and a repair and a deletion, wait for each other. What waiting took is
+    taken off the time that ``put_back`` has.
 
     Raises
     ------
     DatasetNotFound
         It was deleted or replaced meanwhile; nothing was called.
     """
+    until = time.monotonic() + HELD_SECONDS
 
     def work() -> None:
         acquisition = connection.scalar(_ACQUISITION, {"serial": dataset.serial})
-        changed = put_back(_recorded(connection, acquisition, names))
+        changed = put_back(_recorded(connection, acquisition, names), until)
         if changed:
             connection.execute(_CHANGE, [_values(acquisition, frame) for frame in changed])
 

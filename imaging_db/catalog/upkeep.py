@@ -58,8 +58,9 @@ class Upkeep:
     def mend(self, dataset: Dataset, names: Sequence[str], put_back: PutBack) -> None:
         """Call ``put_back`` while a ready dataset can be neither deleted nor replaced.
 
-        It gets the recorded SHA-256 of the stored bytes of the frames of these ``names``, and returns the
-        frames whose rows have to change. It may be called again, after its transaction was lost.
+        It gets the recorded SHA-256 of the stored bytes of the frames of these ``names`` and the time by
+        `time.monotonic` after which it begins nothing, and returns the frames whose rows have to change.
+        It may be called again, after its transaction was lost.
 
         Raises
         ------

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imaging_db.cli import output
-from imaging_db.cli.exit_codes import OK
-from imaging_db.cli.options import (
-    Commands,
-    add_command,
-    add_config,
-    add_debug,
-    add_json,
-    add_login,
-    add_storage,
-    add_workers,
-    open_db,
-)
-from imaging_db.errors import (
-    DatasetNotFound,
-    IntegrityError,
-    StoreDenied,
-    StoreUnavailable,
-    UsageError,
-)
+from imaging_db.cli.each_dataset import EachDataset, add_common, add_ids, tell_failures
+from imaging_db.cli.options import Commands, add_command, open_db
+from imaging_db.errors import StoreDenied, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
     from imaging_db.api import ImagingDB
@@ -33,8 +16,6 @@ if TYPE_CHECKING:
     from imaging_db.config import StoreSettings
     from imaging_db.transfer.check import CheckReport, StoreReport
     from imaging_db.transfer.repair import RepairReport
-
-_DAMAGED = IntegrityError.exit_code
 
 _ORPHANS_TOLD = 20
 _COLLECT = "imaging-db gc --dry-run tells what would go"
@@ -91,40 +72,6 @@ def _add_repair(commands: Commands) -> None:
     add_common(repair)
 
 
-def add_ids(parser: argparse.ArgumentParser) -> None:
-    """Add the datasets that a command looks at."""
-    parser.add_argument(
-        "id", nargs="*", metavar="DATASET", help="dataset ids; without one, every dataset"
-    )
-
-
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add what these commands share."""
-    add_storage(parser)
-    add_workers(parser)
-    add_login(parser)
-    add_config(parser)
-    add_json(parser)
-    add_debug(parser)
-
-
-def serials(db: ImagingDB, asked: list[str]) -> Iterator[str]:
-    """Yield what was asked for, after all of it was found; or every dataset."""
-    for serial in asked:
-        db.dataset(serial)
-    if asked:
-        yield from dict.fromkeys(asked)
-    else:
-        yield from (dataset.serial for dataset in db.datasets())
-
-
-def pass_over(gone: DatasetNotFound, args: argparse.Namespace) -> None:
-    """A dataset that is deleted while all are looked at is none of ours; one that was asked for is."""
-    if args.id:
-        raise gone
-    output.note(gone.message)
-
-
 # --- check
 
 
@@ -132,43 +79,47 @@ def check_datasets(args: argparse.Namespace) -> int:
     """Compare datasets or all of them with the store; 6 if anything is missing or damaged."""
     reports: list[CheckReport] = []
     with open_db(args) as db:
-        for serial in serials(db, args.id):
-            try:
-                report = db.check(
-                    serial,
-                    read_data=args.read_data,
-                    workers=args.nbr_workers,
-                    progress=output.progress(),
-                )
-            except DatasetNotFound as gone:
-                pass_over(gone, args)
-                continue
+
+        def look(serial: str) -> CheckReport:
+            return db.check(
+                serial,
+                read_data=args.read_data,
+                workers=args.nbr_workers,
+                progress=output.progress(),
+            )
+
+        each = EachDataset(db, args.id)
+        for report in each.reports(look):
             reports.append(report)
             _print_checked(report, quiet=args.json)
-        beside = None if args.id else _beside(db)
+        beside = None if args.id else _beside(db, each)
     if args.json:
         output.result_json({"datasets": reports, "store": beside})
     else:
         _print_beside(beside)
-        output.result(_checked(reports))
-    return _DAMAGED if any(report.wrong for report in reports) else OK
+        output.result(_checked(reports, each.failed))
+    return each.exit_code(damaged=any(report.wrong for report in reports))
 
 
-def _beside(db: ImagingDB) -> StoreReport | None:
+def _beside(db: ImagingDB, each: EachDataset) -> StoreReport | None:
     """Return what else there is; every dataset may be elsewhere, so that nobody needs this store."""
     try:
-        return db.check_store()
+        return None if db.store.address in each.away else db.check_store()
     except (StoreDenied, StoreUnavailable) as error:
         output.note(f"only datasets were looked at: {error.message}")
         return None
 
 
-def _checked(reports: list[CheckReport]) -> str:
-    if not reports:
+def _checked(reports: list[CheckReport], failed: int) -> str:
+    if not reports and not failed:
         return "there is no dataset to check"
     wrong = sum(bool(report.wrong) for report in reports)
     checked = f"{output.count(len(reports), 'dataset')} checked"
-    return f"{checked}, {wrong} not as recorded" if wrong else f"{checked}, all as recorded"
+    out_of_reach = f", {failed} could not be" if failed else ""
+    if not reports:
+        return f"{checked}{out_of_reach}"
+    found = f"{wrong} not as recorded" if wrong else "all as recorded"
+    return f"{checked}, {found}{out_of_reach}"
 
 
 def _print_beside(beside: StoreReport | None) -> None:
@@ -207,11 +158,7 @@ def _unfinished(one: Unfinished) -> str:
 
 
 def _print_checked(report: CheckReport, *, quiet: bool) -> None:
-    for failure in report.failures:
-        output.errors(failure, where=report.serial)
-    untold = report.wrong - len(report.failures)
-    if untold:
-        output.note(f"{report.serial}: {untold} more are not as recorded")
+    tell_failures(report)
     if quiet:
         return
     if report.extra:
@@ -239,8 +186,9 @@ def repair_datasets(args: argparse.Namespace) -> int:
     second = _second_store(args)
     reports: list[RepairReport] = []
     with open_db(args) as db:
-        for serial in serials(db, args.id):
-            report = db.repair(
+
+        def look(serial: str) -> RepairReport:
+            return db.repair(
                 serial,
                 source=args.source,
                 second=second,
@@ -248,11 +196,14 @@ def repair_datasets(args: argparse.Namespace) -> int:
                 workers=args.nbr_workers,
                 progress=output.progress(),
             )
+
+        each = EachDataset(db, args.id)
+        for report in each.reports(look):
             reports.append(report)
             _print_repaired(report, quiet=args.json)
     if args.json:
         output.result_json(reports)
-    return _DAMAGED if any(_is_damaged(report) for report in reports) else OK
+    return each.exit_code(damaged=any(_is_damaged(report) for report in reports))
 
 
 def _second_store(args: argparse.Namespace) -> StoreSettings | None:
@@ -269,19 +220,18 @@ def _second_store(args: argparse.Namespace) -> StoreSettings | None:
 
 
 def _is_damaged(report: RepairReport) -> bool:
-    return bool(report.failures) or (report.dry_run and report.repaired > 0)
+    return bool(report.wrong) or (report.dry_run and report.repaired > 0)
 
 
 def _print_repaired(report: RepairReport, *, quiet: bool) -> None:
-    for failure in report.failures:
-        output.errors(failure, where=report.serial)
+    tell_failures(report)
     if quiet:
         return
     amount = output.count(report.checked, report.noun)
-    if not report.repaired and not report.failures:
+    if not report.repaired and not report.wrong:
         output.result(f"{report.serial}: {amount}, nothing to repair")
         return
     done = "could be repaired, nothing was changed" if report.dry_run else "repaired"
     again = f", {report.reencoded} of them encoded anew" if report.reencoded else ""
-    left = f", {len(report.failures)} could not be" if report.failures else ""
+    left = f", {report.wrong} could not be" if report.wrong else ""
     output.result(f"{report.serial}: {report.repaired} of {amount} {done}{again}{left}")

@@ -44,7 +44,7 @@ def _catalog(db: ImagingDB) -> Check:
     database = db.settings.database
     if doctor_places.will_be_made(database):
         return Check("catalog", "ok", f"{database.address} will be made by the first upload")
-    count = sum(1 for _ in db.datasets())
+    count = db.catalog.count_datasets()
     return Check("catalog", "ok", f"{database.address}: {output.count(count, 'dataset')}")
 
 

@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 
 from imaging_db import __version__, failpoints
@@ -50,6 +52,7 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except SystemExit as stop:  # argparse: 0 after --help and --version, 2 for a mistake
         return int(stop.code or 0)
     _listen_for_sigterm()
+    _repeat_swallowed_stops()
     logging.basicConfig(level=logging.WARNING, format="note: %(message)s", stream=sys.stderr)
     return _guarded(args.run, args)
 
@@ -66,7 +69,7 @@ def _guarded(work: Run, args: argparse.Namespace) -> int:
         output.errors(error)
         return error.exit_code
     except KeyboardInterrupt as stop:
-        output.errors(InterruptedError("interrupted"))
+        output.errors(InterruptedError("interrupted; rerun to continue"))
         return 128 + int(getattr(stop, "signal_number", signal.SIGINT))
     except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit code
         traceback.print_exc()
@@ -76,7 +79,12 @@ def _guarded(work: Run, args: argparse.Namespace) -> int:
 
 
 def _tolerant_streams() -> None:
-    """A name that the terminal's encoding lacks is escaped, instead of ending the command."""
+    """A name that the terminal's encoding lacks is escaped, instead of ending the command.
+
+    A stream that the caller has closed (``>&-``) leads nowhere.
+    """
+    sys.stdout = sys.stdout or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -91,3 +99,29 @@ def _listen_for_sigterm() -> None:
         signal.signal(signal.SIGTERM, stop)
     except ValueError:  # not in the main thread: a caller of main(), who has its own handlers
         return
+
+
+def _repeat_swallowed_stops() -> None:
+    """Repeat a stop that Python could not raise where it arrived, such as in the lock of an import."""
+    told_before = sys.unraisablehook
+    if getattr(told_before, "repeats_stops", False):
+        return
+
+    def told(found: sys.UnraisableHookArgs) -> None:
+        if not isinstance(found.exc_value, KeyboardInterrupt):
+            told_before(found)
+            return
+        number = int(getattr(found.exc_value, "signal_number", signal.SIGINT))
+        again = threading.Timer(0.05, _stop_main_thread, (number,))
+        again.daemon = True
+        again.start()
+
+    told.repeats_stops = True  # type: ignore[attr-defined]
+    sys.unraisablehook = told
+
+
+def _stop_main_thread(number: int) -> None:
+    if sys.platform == "win32":
+        signal.raise_signal(number)
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, number)  # which wakes it, too

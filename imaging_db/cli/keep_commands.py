@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -28,36 +27,39 @@ from imaging_db.model import DatasetStatus
 if TYPE_CHECKING:
     from imaging_db.api import ImagingDB
     from imaging_db.catalog import Unfinished
-    from imaging_db.transfer.collect import CollectReport, Found
+    from imaging_db.transfer.collected import CollectReport, Found
     from imaging_db.transfer.remove import DeleteReport
 
 _SOME_FAILED = 3
 _DECLINED = UsageError.exit_code
+_LONGEST = timedelta(days=36_525)
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 _WHY = {
     "upload": "an upload that nobody goes on with",
     "deletion": "a deletion that stopped",
     "unknown": "a dataset that this catalog does not know",
-    "extra": "an object without a row",
+    "extra": "without a row",
     "leftover": "left by a killed run",
 }
 
 DELETE = """\
 Delete datasets, finished or not: each goes out of sight first, then its objects go, then its rows.
 Shows what would go and asks. A deletion that was interrupted is finished by the same command. A
-parent can be deleted only together with its children, or after them."""
+parent can be deleted only together with its children, or after them. A dataset is deleted from the
+store that it was uploaded to; where that has nothing of it, nothing is deleted: see --objects_lost."""
 DELETE_EXAMPLES = """\
   imaging-db delete ISP-2018-06-08-15-45-00-0001 --dry-run
   imaging-db delete ISP-2018-06-08-15-45-00-0001 ISP-2018-06-08-15-45-00-0002 --yes"""
 GC = """\
 Collect what killed runs left in the store that uploads go to: uploads that nobody goes on with,
-deletions that stopped, objects without a row, temporary files. Nothing of a live run is touched, and
-nothing that is younger than --older_than, by the clock of the store. Folders of datasets that this
-catalog does not know go only if you say so: another catalog may use the same store."""
+deletions that stopped, temporary files. Nothing of a live run is touched, and nothing that is younger
+than --older_than, by the clock of the store. Objects without a row, and folders of datasets that this
+catalog does not know, are listed and stay: another catalog may need them. With --unknown they go, too."""
 GC_EXAMPLES = """\
   imaging-db gc --dry-run
-  imaging-db gc --older_than 12h"""
+  imaging-db gc --older_than 12h
+  imaging-db gc --unknown"""
 UNFINISHED = """\
 List the datasets that cannot be seen: uploads and deletions that are at work or that stopped, how
 far they came, who holds them, and what to do next."""
@@ -74,6 +76,11 @@ def add_commands(commands: Commands) -> None:
         examples=DELETE_EXAMPLES,
     )
     delete.add_argument("id", nargs="+", metavar="DATASET", help="the dataset ids")
+    delete.add_argument(
+        "--objects_lost",
+        action="store_true",
+        help="the objects are gone for good, with their disk say: delete the rows alone",
+    )
     _add_caution(delete, yes="delete without asking; needed where there is no terminal to ask at")
     collect = add_command(
         commands,
@@ -89,7 +96,14 @@ def add_commands(commands: Commands) -> None:
         metavar="TIME",
         help="how old something has to be: 7d (if you do not say), 12h, 30m, 0",
     )
-    _add_caution(collect, yes="also datasets that this catalog does not know, without asking")
+    collect.add_argument(
+        "--unknown",
+        action="store_true",
+        help="also what this catalog has no rows of, after asking; no other catalog may use the store",
+    )
+    _add_caution(
+        collect, yes="do not ask about --unknown; needed where there is no terminal to ask at"
+    )
     unfinished = add_command(
         commands,
         "unfinished",
@@ -118,7 +132,15 @@ def duration(text: str) -> timedelta:
     found = re.fullmatch(r"([0-9]{1,6}) ?([smhdw]?)", text.strip())
     if found is None or (not found[2] and int(found[1])):
         raise argparse.ArgumentTypeError(f"{text!r} is no time; write 7d, 12h, 30m or 0")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    length = timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    if length > _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long; 100 years are the most")
+    return length
+
+
+def _require_answer(args: argparse.Namespace) -> None:
+    if not (args.yes or args.dry_run or can_ask()):
+        raise UsageError("there is no terminal to ask at", hint="say --yes, or look with --dry-run")
 
 
 # --- delete
@@ -126,17 +148,16 @@ def duration(text: str) -> timedelta:
 
 def delete_datasets(args: argparse.Namespace) -> int:
     """Show what goes, ask, delete; 3 if some could not be deleted and the others are gone."""
-    if not (args.yes or args.dry_run or can_ask()):
-        raise UsageError("there is no terminal to ask at", hint="say --yes, or look with --dry-run")
+    _require_answer(args)
     serials = list(dict.fromkeys(args.id))
     codes: set[int] = set()
     with open_db(args) as db:
         _ = db.catalog  # where that cannot be opened, it is told once
-        doomed = _previewed(db, serials, codes)
+        doomed = _previewed(db, serials, codes, lost=args.objects_lost)
         if args.dry_run:
             done = doomed
         elif not doomed or args.yes or agreed(_question(doomed)):
-            done = _deleted(db, doomed, codes, quiet=args.json)
+            done = _deleted(db, doomed, codes, args)
         else:
             output.note("nothing was deleted")
             return _DECLINED
@@ -146,14 +167,23 @@ def delete_datasets(args: argparse.Namespace) -> int:
     return codes.pop() if len(codes) == 1 and not done else _SOME_FAILED
 
 
-def _previewed(db: ImagingDB, serials: Sequence[str], codes: set[int]) -> list[DeleteReport]:
-    """Return what would go, children before their parents; tell what cannot."""
+def _previewed(
+    db: ImagingDB, serials: Sequence[str], codes: set[int], *, lost: bool
+) -> list[DeleteReport]:
+    """Return what would go, children before their parents; tell what cannot.
+
+    Where a child cannot go, its parent cannot either: then the others are looked at again.
+    """
     found: dict[str, DeleteReport] = {}
     for serial in serials:
         try:
-            found[serial] = db.delete(serial, dry_run=True, besides=frozenset(serials))
+            found[serial] = db.delete(
+                serial, dry_run=True, besides=frozenset(serials), objects_lost=lost
+            )
         except ImagingDBError as error:
             _tell(error, serial, codes)
+    if len(found) < len(serials):
+        return _previewed(db, list(found), codes, lost=lost)
 
     def depth(one: DeleteReport) -> int:
         parent = found.get(one.parent_serial or "")
@@ -163,19 +193,24 @@ def _previewed(db: ImagingDB, serials: Sequence[str], codes: set[int]) -> list[D
 
 
 def _deleted(
-    db: ImagingDB, doomed: Sequence[DeleteReport], codes: set[int], *, quiet: bool
+    db: ImagingDB, doomed: Sequence[DeleteReport], codes: set[int], args: argparse.Namespace
 ) -> list[DeleteReport]:
     done = []
     for one in doomed:
         try:
-            report = db.delete(one.serial, progress=output.progress())
+            report = db.delete(
+                one.serial,
+                shown=one,
+                objects_lost=args.objects_lost,
+                progress=output.progress(),
+            )
         except Interrupted:
             raise
         except ImagingDBError as error:
             _tell(error, one.serial, codes)
             continue
         done.append(report)
-        if not quiet:
+        if not args.json:
             output.result(f"deleted {report.serial}: {_amount(report.objects, report.nbr_bytes)}")
     return done
 
@@ -193,7 +228,10 @@ def _question(doomed: Sequence[DeleteReport]) -> list[str]:
 
 def _would_go(one: DeleteReport) -> str:
     status = "" if one.status is DatasetStatus.READY else f", {one.status.value}"
-    amount = f"{output.count(one.objects, one.noun)}, {output.size(one.nbr_bytes)}"
+    rows = output.count(one.stored, one.noun)
+    amount = f"{rows}, {output.size(one.nbr_bytes)}"
+    if one.objects != one.stored:  # other programs, and killed runs, leave things there
+        amount = f"{rows}, {_amount(one.objects, one.nbr_bytes)} in the store"
     return f"{one.serial}: {amount}{status}"
 
 
@@ -215,7 +253,9 @@ def _print_deletions(
 
 
 def collect_garbage(args: argparse.Namespace) -> int:
-    """Collect, print what went, and ask for what another catalog may know."""
+    """Collect and print what went; ask before anything goes that another catalog may know."""
+    if args.unknown:
+        _require_answer(args)
     listed: list[Found] = []
 
     def told(found: Found) -> None:
@@ -224,60 +264,50 @@ def collect_garbage(args: argparse.Namespace) -> int:
         else:
             output.result(f"{'would remove' if args.dry_run else 'removed'} {_line(found)}")
 
-    def collect(*, unknown: bool) -> CollectReport:
-        return db.collect(
+    with open_db(args) as db:
+        unknown = args.unknown and (args.yes or args.dry_run or _agreed_to_unknown(db, args))
+        report = db.collect(
             older_than=args.older_than, dry_run=args.dry_run, unknown=unknown, told=told
         )
-
-    with open_db(args) as db:
-        report = collect(unknown=args.yes)
-        if report.unconfirmed and not args.dry_run and can_ask():
-            lines = [_line(found) for found in report.unconfirmed]
-            question = "remove them? Another catalog that uses this store may need them."
-            if agreed([*lines, question]):
-                report = _sum(report, collect(unknown=True))
+    for error in report.failures:
+        output.errors(error)
     if args.json:
         output.result_json(output.plain(report) | {"found": output.plain(listed)})
     else:
-        _print_collected(report)
-    return OK
+        _print_collected(report, () if unknown else report.unconfirmed)
+    codes = {error.exit_code for error in report.failures}
+    return OK if not codes else codes.pop() if len(codes) == 1 else _SOME_FAILED
 
 
-def _print_collected(report: CollectReport) -> None:
+def _agreed_to_unknown(db: ImagingDB, args: argparse.Namespace) -> bool:
+    """Show what another catalog may know; return True where it may go."""
+    found = db.collect(older_than=args.older_than, dry_run=True, unknown=True).unconfirmed
+    if not found:
+        return False
+    lines = [_line(one) for one in found]
+    return agreed([*lines, "remove them? Another catalog that uses this store may need them."])
+
+
+def _print_collected(report: CollectReport, kept: Sequence[Found]) -> None:
+    would = "would " if report.dry_run else ""
     for text in report.in_use:
         output.note(f"{text}; left alone")
-    for found in () if report.dry_run else report.unconfirmed:
-        output.result(f"kept {_line(found)}")
-    output.result(_summary(report))
+    for found in kept:
+        output.result(f"{'would keep' if would else 'kept'} {_line(found)}")
+    text = f"{would}remove{'' if would else 'd'} {_amount(report.objects, report.nbr_bytes)}"
+    if report.datasets:
+        text += f"; {output.count(report.datasets, 'unfinished dataset')}"
+    if kept:
+        objects, nbr_bytes = sum(one.objects for one in kept), sum(one.nbr_bytes for one in kept)
+        of = f"{_amount(objects, nbr_bytes)} that another catalog may know"
+        text += f"; {'would keep' if would else 'kept'} {of}: they go only with --unknown"
+    output.result(text)
 
 
 def _line(found: Found) -> str:
     folder = found.where.endswith("/")
     amount = _amount(found.objects, found.nbr_bytes) if folder else output.size(found.nbr_bytes)
     return f"{found.where}: {amount}; {_WHY[found.kind.value]}"
-
-
-def _sum(first: CollectReport, second: CollectReport) -> CollectReport:
-    return replace(
-        second,
-        objects=first.objects + second.objects,
-        nbr_bytes=first.nbr_bytes + second.nbr_bytes,
-        datasets=first.datasets + second.datasets,
-        in_use=tuple(dict.fromkeys([*first.in_use, *second.in_use])),
-    )
-
-
-def _summary(report: CollectReport) -> str:
-    amount = _amount(report.objects, report.nbr_bytes)
-    text = f"{'would remove' if report.dry_run else 'removed'} {amount}"
-    if report.datasets:
-        text += f"; {output.count(report.datasets, 'unfinished dataset')}"
-    if report.unconfirmed:
-        objects = sum(found.objects for found in report.unconfirmed)
-        nbr_bytes = sum(found.nbr_bytes for found in report.unconfirmed)
-        of = f"{_amount(objects, nbr_bytes)} of datasets that this catalog does not know"
-        text += f"; {'of that' if report.dry_run else 'kept'} {of}: only with --yes"
-    return text
 
 
 # --- unfinished

@@ -84,7 +84,9 @@ def stdout_failed(error: OSError) -> None:
     """Print nothing more to stdout; complain, unless its reader just went away."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError):
-        raise UsageError(f"stdout cannot be written: {error.strerror}") from error
+        raise StoreUnavailable(
+            f"stdout cannot be written: {error.strerror}", hint="rerun for what it would have told"
+        ) from error
 
 
 def result_text(text: str) -> None:

@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from imaging_db.cli import output
-from imaging_db.cli.check_commands import add_common, add_ids, pass_over, serials
-from imaging_db.cli.exit_codes import OK
+from imaging_db.cli.each_dataset import EachDataset, add_common, add_ids, tell_failures
 from imaging_db.cli.options import Commands, add_command, open_db
-from imaging_db.errors import DatasetNotFound, IntegrityError, UsageError
+from imaging_db.errors import UsageError
 
 if TYPE_CHECKING:
     from imaging_db.api import ImagingDB
@@ -26,6 +25,8 @@ _EXAMPLES = """\
   imaging-db verify ISP-2018-06-08-15-45-00-0001
   imaging-db verify --journal verified.jsonl
   imaging-db verify --sample 1%"""
+
+_MOST_DIGITS = 18  # of a seed
 
 
 def add_commands(commands: Commands) -> None:
@@ -54,8 +55,11 @@ def add_commands(commands: Commands) -> None:
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        shown = text if len(text) <= _MOST_DIGITS else f"{text[:_MOST_DIGITS]}..."
+        raise argparse.ArgumentTypeError(
+            f"{shown!r} is not a whole number of up to {_MOST_DIGITS} digits"
+        )
     return int(text)
 
 
@@ -67,25 +71,25 @@ def verify_datasets(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         db = stack.enter_context(open_db(args))
         sample, journal = _what_to_read(db, args, stack)
-        for serial in serials(db, args.id):
-            try:
-                report = db.verify(
-                    serial,
-                    sample=sample,
-                    journal=journal,
-                    workers=args.nbr_workers,
-                    progress=output.progress(),
-                )
-            except DatasetNotFound as gone:
-                pass_over(gone, args)
-                continue
+
+        def look(serial: str) -> VerifyReport:
+            return db.verify(
+                serial,
+                sample=sample,
+                journal=journal,
+                workers=args.nbr_workers,
+                progress=output.progress(),
+            )
+
+        each = EachDataset(db, args.id, all_over=lambda: journal is not None and journal.lost)
+        for report in each.reports(look):
             reports.append(report)
             _print_verified(report, quiet=args.json)
     if args.json:
         output.result_json(reports)
-    else:
+    elif not each.failed:
         _sum_up(reports, journal)
-    return IntegrityError.exit_code if any(report.failures for report in reports) else OK
+    return each.exit_code(damaged=any(report.wrong for report in reports))
 
 
 def _what_to_read(
@@ -106,17 +110,15 @@ def _what_to_read(
 
 
 def _print_verified(report: VerifyReport, *, quiet: bool) -> None:
-    for failure in report.failures:
-        output.errors(failure, where=report.serial)
+    tell_failures(report)
     if quiet:
         return
     amount = output.count(report.checked, report.noun)
     if report.sample is not None:
         amount = f"{report.checked} of {output.count(report.total, report.noun)}"
     chosen = "" if report.sample is None else f", a random sample (seed {report.seed})"
-    if report.failures:
-        wrong = len(report.failures)
-        output.result(f"{report.serial}: {wrong} of {amount} are not as recorded{chosen}")
+    if report.wrong:
+        output.result(f"{report.serial}: {report.wrong} of {amount} are not as recorded{chosen}")
         return
     unrecorded = f", {report.unrecorded} without a recorded hash" if report.unrecorded else ""
     earlier = f", {report.earlier} of them by an earlier run" if report.earlier else ""
@@ -129,7 +131,7 @@ def _print_verified(report: VerifyReport, *, quiet: bool) -> None:
 def _sum_up(reports: list[VerifyReport], journal: VerifyJournal | None) -> None:
     if not reports:
         output.result("there is no dataset to verify")
-    elif journal is not None and all(r.earlier == r.checked and not r.failures for r in reports):
+    elif journal is not None and all(r.earlier == r.checked and not r.wrong for r in reports):
         output.result(
             f"everything was verified already, as {journal.path} says; a new journal begins anew"
         )

@@ -115,7 +115,7 @@ class Store(Protocol):
         """Yield what lies below the folder ``prefix`` and is no object: what killed runs left.
 
         What live runs are writing, too: whoever discards one makes sure that it is no such thing. An
-        empty prefix means the whole store.
+        empty prefix means the folders that this program writes to, and the root itself.
         """
 
     def discard(self, leftover: Leftover) -> bool:

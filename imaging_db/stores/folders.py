@@ -51,6 +51,25 @@ class Folders:
             self._seen[directory] = path
         return path
 
+    def find_unlinked(self, directory: str) -> Path:
+        """Return the folder ``directory`` as `find` does, for what lists or removes.
+
+        Raises
+        ------
+        UnsafePath
+            A part of it is a link, too: what lies there belongs to another folder as well.
+        """
+        path = self.find(directory)
+        for part in (path, *path.parents):
+            if part == self.root or not part.is_relative_to(self.root):
+                break
+            if part.is_symlink():
+                raise UnsafePath(
+                    f"{part} is a symbolic link: what lies there is neither listed nor removed",
+                    hint="put the folder itself in its place",
+                )
+        return path
+
     def make(self, directory: str) -> Path:
         """Return the folder ``directory``, made where it was missing; raises as `find`.
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from imaging_db.model import FrameCoords, UploadType
 from imaging_db.stores.base import check_key
 
+SELFTEST_FOLDER = "imaging_db_selftest"
+"""What the keys of a store's self-test begin with; nothing else is kept there."""
+
 _TOP = {UploadType.FRAMES: "raw_frames", UploadType.FILE: "raw_files"}
 
 
@@ -27,6 +30,11 @@ def object_key(directory: str, name: str) -> str:
 def dataset_folders() -> tuple[str, ...]:
     """Return the folders in which the prefixes of datasets lie, sorted."""
     return tuple(sorted(_TOP.values()))
+
+
+def own_folders() -> tuple[str, ...]:
+    """Return every folder at the root of a store that this program writes to."""
+    return (*dataset_folders(), SELFTEST_FOLDER)
 
 
 def split_storage_dir(directory: str) -> tuple[UploadType, str] | None:

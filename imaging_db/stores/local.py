@@ -57,7 +57,8 @@ class LocalStore:
     replacing anything (see `imaging_db.stores.filesystem.publish`). Nothing is durable before `flush`,
     which writes out whole file systems on Linux and file by file elsewhere. A file system that fails
     to write is not asked again: what it may have lost is removed and every later flush fails.
-    New files honour the umask. No link is followed that leaves the root, and no object is a link.
+    New files honour the umask. No link is followed that leaves the root, no object is a link, and a
+    folder that is one is read and written through, but neither listed nor removed from.
     """
 
     def __init__(self, root: Path) -> None:
@@ -146,7 +147,7 @@ class LocalStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the files below the folder ``prefix``; holds one folder's names at a time a level."""
         with self._errors(prefix or "the folder"):
-            folder = self._folders.find(check_key(prefix) if prefix else "")
+            folder = self._folders.find_unlinked(check_key(prefix) if prefix else "")
             self._folders.bind(create=False)
             yield from self._walk(folder, f"{prefix}/" if prefix else "")
 
@@ -154,6 +155,7 @@ class LocalStore:
         """Delete the file of ``key`` and the folders that it leaves empty."""
         with self._errors(check_key(key)):
             path = self._find(key)
+            self._folders.find_unlinked(key.rpartition("/")[0])
             try:
                 if stat.S_ISDIR(path.lstat().st_mode):
                     return False
@@ -179,7 +181,7 @@ class LocalStore:
     def leftovers(self, prefix: str = "") -> Iterator[Leftover]:
         """Yield the temporary files below the folder ``prefix``, those of live runs too."""
         with self._errors(prefix or "the folder"):
-            folder = self._folders.find(check_key(prefix) if prefix else "")
+            folder = self._folders.find_unlinked(check_key(prefix) if prefix else "")
             self._folders.bind(create=False)
             yield from find_temporary(folder, f"{prefix}/" if prefix else "")
 
@@ -189,7 +191,7 @@ class LocalStore:
         if not is_temporary(name):
             raise UnsafePath(f"{leftover.key!r} is no temporary file")
         with self._errors(leftover.key):
-            folder = self._folders.find(check_key(directory) if directory else "")
+            folder = self._folders.find_unlinked(check_key(directory) if directory else "")
             found = removed(folder / name)
         if found:
             self._remove_empty(leftover.key)
@@ -294,19 +296,20 @@ class LocalStore:
 
     def _walk(self, folder: Path, start: str) -> Iterator[ObjectInfo]:
         try:
-            with os.scandir(folder) as entries:
-                found = sorted((_sort_name(entry), entry) for entry in entries)
+            with os.scandir(folder) as entries:  # names only: what a folder has may be very much
+                names = sorted(_sort_name(entry) for entry in entries)
         except (FileNotFoundError, NotADirectoryError):
             return
-        for name, entry in found:
+        for name in names:
             if name.endswith("/"):
-                yield from self._walk(folder / entry.name, start + name)
-            elif _is_object(start + name, entry):
+                yield from self._walk(folder / name[:-1], start + name)
+            elif not is_temporary(name) and _is_key(start + name):
                 try:
-                    one = entry.stat(follow_symlinks=False)
+                    one = os.lstat(os.path.join(folder, name))
                 except FileNotFoundError:
                     continue
-                yield ObjectInfo(start + name, one.st_size, modified=time_of(one))
+                if stat.S_ISREG(one.st_mode):
+                    yield ObjectInfo(start + name, one.st_size, modified=time_of(one))
 
     def _remove_empty(self, key: str) -> None:
         while key := key.rpartition("/")[0]:
@@ -334,7 +337,9 @@ class LocalStore:
             path = path.parent if is_temporary(path.name) else path
             return StoreDenied(f"{path}: {cause}", hint="change the permissions of the folder")
         if error.errno == errno.ELOOP:
-            return UnsafePath(f"{what} in {self.address} is a symbolic link")
+            return UnsafePath(
+                f"{what} in {self.address} is a symbolic link", hint="remove the link, then repair"
+            )
         if error.errno in NO_SUCH_NAME:
             return UnsafePath(f"{what!r} cannot be a file name in {self.address} ({cause})")
         if error.errno in (errno.ENOTDIR, errno.EISDIR):
@@ -371,9 +376,7 @@ def _sort_name(entry: os.DirEntry[str]) -> str:
     return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
 
 
-def _is_object(key: str, entry: os.DirEntry[str]) -> bool:
-    if is_temporary(entry.name) or not entry.is_file(follow_symlinks=False):
-        return False
+def _is_key(key: str) -> bool:
     try:
         check_key(key)
     except UnsafePath:

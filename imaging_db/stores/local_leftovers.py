@@ -11,6 +11,7 @@ from pathlib import Path
 
 from imaging_db.errors import UnsafePath
 from imaging_db.stores.base import Leftover, check_key, is_temporary
+from imaging_db.stores.layout import own_folders
 
 _log = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,11 +20,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def find_temporary(folder: Path, start: str) -> Iterator[Leftover]:
     """Yield the temporary files below ``folder``, by name; links are not followed.
 
+    ``start`` is what their keys begin with. Where it is empty, ``folder`` is the root of a store, and of
+    the folders in it only those are looked into that this program writes to.
+
     A folder that may not be looked into is told and passed over: nothing of ours lies in it.
     """
     for entry in _entries(folder, is_root=not start):
         if entry.is_dir(follow_symlinks=False):
-            if _may_hold_objects(start + entry.name):
+            if _may_hold_ours(start + entry.name):
                 yield from find_temporary(folder / entry.name, f"{start}{entry.name}/")
         elif is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
             try:
@@ -65,7 +69,9 @@ def _entries(folder: Path, *, is_root: bool) -> list[os.DirEntry[str]]:
     return []
 
 
-def _may_hold_objects(directory: str) -> bool:
+def _may_hold_ours(directory: str) -> bool:
+    if "/" not in directory and directory not in own_folders():
+        return False
     try:
         check_key(directory)
     except UnsafePath:

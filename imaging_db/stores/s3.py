@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from imaging_db import failpoints
 from imaging_db.errors import ObjectConflict, StoreUnavailable, UnsafePath
 from imaging_db.model import sha256_of_bytes
+from imaging_db.stores.backoff import seconds_passed
 from imaging_db.stores.base import Leftover, ObjectInfo, check_key
 from imaging_db.stores.keylock import KeyLocks
 from imaging_db.stores.s3_body import ObjectStream
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 _PART_BYTES = 16 * 2**20
 _PUT_ATTEMPTS = 6
 _PROBE_PATIENCE = 15.0
+_DELETE_PATIENCE = 8.0
 
 
 class S3Store:
@@ -56,7 +58,8 @@ class S3Store:
     trouble of its operation is more than ``patience_seconds`` ago (of large streams: of its part). So
     nothing takes longer than that and three time-outs, one of them for clearing up: five minutes with
     the defaults; a server that is silent from the start is given up after three, one that refuses
-    connections after half a minute. A probe has its own, short time-outs: half a minute in all. The
+    connections after half a minute. A probe has its own, short time-outs: half a minute in all. So has
+    a deletion, which must not outlive the right to it: it ends within `DELETE_SECONDS`. The
     first time that anything has to wait is logged, once for all threads; an error tells for how long
     was tried.
     """
@@ -74,6 +77,7 @@ class S3Store:
         part_bytes: int = _PART_BYTES,
     ) -> None:
         self._teller = Teller()
+        self._delete_patience = Patience(min(patience_seconds, _DELETE_PATIENCE), self._teller)
         self._bucket = Bucket(
             bucket,
             endpoint_url=endpoint_url,
@@ -168,11 +172,15 @@ class S3Store:
 
     def delete(self, key: str) -> bool:
         """Delete ``key``; return False where nothing was there."""
-        bucket = self._bucket
-        if bucket.head(check_key(key)) is None:
+        asked = seconds_passed()
+        if self._bucket.head(check_key(key)) is None:
             return False
-        with bucket.errors(key):
-            bucket.client().delete_object(Bucket=bucket.name, Key=key)
+        if seconds_passed() - asked > _DELETE_PATIENCE:
+            raise StoreUnavailable(
+                f"{self.address}: {key}: it was looked at for too long to be deleted yet",
+                hint="rerun",
+            )
+        self._bucket.delete(key, patience=self._delete_patience)
         return True
 
     def now(self) -> datetime:

@@ -43,6 +43,8 @@ _BODY_ATTEMPTS = 4
 _PROBE_CONNECT_SECONDS = 5.0
 _PROBE_READ_SECONDS = 7.0
 _PROBE_ATTEMPTS = 2
+_DELETE_CONNECT_SECONDS = 5.0
+_DELETE_READ_SECONDS = 12.0
 _HEADERS = {  # parameters of boto3 and the headers that they become: Amazon S3 API reference, PutObject
     "ChecksumSHA256": "x-amz-checksum-sha256",
     "ContentMD5": "Content-MD5",
@@ -106,6 +108,14 @@ class Bucket:
             read_seconds=min(read_seconds, _PROBE_READ_SECONDS),
             attempts=min(attempts, _PROBE_ATTEMPTS),
         )
+        self._hasty = partial(
+            new_client,
+            endpoint_url=endpoint_url,
+            region=region,
+            connect_seconds=min(connect_seconds, _DELETE_CONNECT_SECONDS),
+            read_seconds=min(read_seconds, _DELETE_READ_SECONDS),
+            attempts=attempts,
+        )
         self.watch = Watch(read_seconds)
         self._find_short_way = partial(
             find_short_way,
@@ -117,6 +127,7 @@ class Bucket:
         self._guard = RLock()
         self._session: Session | None = None
         self._open: tuple[S3Client, ShortWay | None] | None = None
+        self._deleting: S3Client | None = None
 
     def put(
         self, key: str, data: bytes | memoryview, *, sha256: str, options: Mapping[str, str]
@@ -236,11 +247,23 @@ class Bucket:
         with contextlib.closing(client):
             yield client
 
+    def delete(self, key: str, *, patience: Patience) -> None:
+        """Delete an object, with short time-outs and little ``patience``: the right to do so may pass."""
+        with self.errors(key), patience.operation():
+            with self._guard:
+                if self._deleting is None:
+                    self._deleting, _ = self._made(partial(self._hasty, patience=patience))
+                client = self._deleting
+            client.delete_object(Bucket=self.name, Key=key)
+
     def close(self) -> None:
         """Close all connections; the bucket may be used again."""
         with self._guard:
             ways, self._open, self._session = self._open, None, None
+            deleting, self._deleting = self._deleting, None
         self.watch.close()
+        if deleting is not None:
+            deleting.close()
         if ways is not None:
             for way in ways:
                 if way is not None:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from imaging_db.errors import StoreUnavailable, UnsafePath
 from imaging_db.stores.base import Leftover, is_temporary
+from imaging_db.stores.layout import own_folders
 from imaging_db.stores.s3_bucket import Bucket
 from imaging_db.stores.s3_errors import NOT_IMPLEMENTED, UPLOAD_GONE, error_code
 
@@ -45,10 +46,18 @@ def time_told(text: str) -> datetime | None:
 def find_leftovers(bucket: Bucket, start: str) -> Iterator[Leftover]:
     """Yield unfinished uploads in parts of keys that begin with ``start``, a thousand a request.
 
-    Before them, where ``start`` is empty, what a killed probe had put.
+    Where ``start`` is empty, what a killed probe had put, and such uploads in the folders that this
+    program writes to: a bucket may hold other things too.
     """
-    if not start:
-        yield from _probes(bucket)
+    if start:
+        yield from _uploads(bucket, start)
+        return
+    yield from _probes(bucket)
+    for folder in own_folders():
+        yield from _uploads(bucket, f"{folder}/")
+
+
+def _uploads(bucket: Bucket, start: str) -> Iterator[Leftover]:
     markers: dict[str, str] = {"Prefix": start}
     while True:
         with bucket.errors():

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ConnectionError as NoConnection
 from botocore.exceptions import HTTPClientError
 
-from imaging_db.stores.backoff import backoff_seconds
+from imaging_db.stores.backoff import backoff_seconds, seconds_passed
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -71,7 +71,7 @@ class Patience(threading.local):
     @property
     def waited(self) -> float:
         """Return for how many seconds this thread's operation has met trouble, 0 where it has not."""
-        return 0.0 if self._since is None else time.monotonic() - self._since
+        return 0.0 if self._since is None else seconds_passed() - self._since
 
     @contextlib.contextmanager
     def operation(self) -> Iterator[None]:
@@ -97,7 +97,7 @@ class Patience(threading.local):
 
         What was spent before is counted, too. The first pause of many is logged as a warning.
         """
-        now = time.monotonic()
+        now = seconds_passed()
         begun = self._since = now if self._since is None else self._since
         attempt += self._spent
         seconds = backoff_seconds(attempt)

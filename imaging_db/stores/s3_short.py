@@ -226,11 +226,8 @@ def find_short_way(
     request = _prepared(client, bucket)
     if credentials is None or request is None:
         return None
-    signed = request.headers.get("Authorization", b"")
-    signed = signed.decode() if isinstance(signed, bytes) else signed
-    algorithm, _, rest = signed.partition(" Credential=")
-    scope = rest.partition(",")[0].split("/")  # access key, date, region, service, aws4_request
-    if algorithm != ALGORITHM or len(scope) < 5 or scope[-2] != "s3":
+    region = _region_of(request)
+    if region is None:
         return None
     verify, proxies = _certificates(session), get_environ_proxies(request.url)
     http = URLLib3Session(
@@ -243,7 +240,7 @@ def find_short_way(
     line = None if proxies else Line(request.url, verify=verify, timeout=timeout, watch=watch)
     return ShortWay(
         request.url.removesuffix("key"),
-        region=scope[-3],
+        region=region,
         credentials=credentials,
         session=http,
         line=line,
@@ -251,6 +248,17 @@ def find_short_way(
         attempts=attempts,
         watch=watch,
     )
+
+
+def _region_of(request: AWSPreparedRequest) -> str | None:
+    """Return the region that a request is signed for, None where it is signed by other rules than ours."""
+    signed = request.headers.get("Authorization", b"")
+    signed = signed.decode() if isinstance(signed, bytes) else signed
+    algorithm, _, rest = signed.partition(" Credential=")
+    scope = rest.partition(",")[0].split("/")  # access key, date, region, service, aws4_request
+    if algorithm != ALGORITHM or len(scope) < 5 or scope[-2] != "s3":
+        return None
+    return scope[-3]
 
 
 def _prepared(client: S3Client, bucket: str) -> AWSPreparedRequest | None:

@@ -21,14 +21,13 @@ from imaging_db.errors import (
 from imaging_db.model import sha256_of_bytes
 from imaging_db.stores.base import Store, temporary_name
 from imaging_db.stores.filesystem import Way, publish, sync_filesystems
+from imaging_db.stores.layout import SELFTEST_FOLDER
 from imaging_db.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from imaging_db.stores.s3_client import S3Traits
 
-FOLDER = "imaging_db_selftest"
-"""What the keys of the self-test begin with; nothing else is kept there."""
-
+FOLDER = SELFTEST_FOLDER
 _LONG_AGO = timedelta(days=1)
 
 _CONTENT, _OTHER = b"imaging_db tries this store", b"imaging_db tries it again  "

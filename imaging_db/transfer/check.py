@@ -15,10 +15,9 @@ from imaging_db.stores.base import ObjectInfo, Store
 from imaging_db.stores.layout import object_key
 from imaging_db.transfer.fetch import wrong_count
 from imaging_db.transfer.orphans import Owners, folders
-from imaging_db.transfer.report import Progress, Silent, noun_of
-from imaging_db.transfer.verify import Verifier, require_unchanged
+from imaging_db.transfer.report import Failures, Progress, Silent, noun_of
+from imaging_db.transfer.verify import Verifier, require_unchanged, unchanged
 
-_TOLD = 1000
 _EXTRAS_TOLD = 5
 
 
@@ -84,12 +83,16 @@ class Checker:
 
         Raises
         ------
-        DatasetNotFound
-            The dataset was deleted or replaced meanwhile.
+        DatasetNotFound, CatalogUnavailable
+            The dataset was deleted, or replaced, meanwhile.
         """
+        with unchanged(self.catalog, dataset):
+            return self._check(dataset, read_data=read_data)
+
+    def _check(self, dataset: Dataset, *, read_data: bool) -> CheckReport:
         found = _Findings(dataset, time.monotonic())
         for text in self.catalog.upkeep.contradictions(dataset.serial):
-            found.add(IntegrityError(f"{dataset.serial} {text}", hint=_MEND_ROWS))
+            found.failures.append(IntegrityError(f"{dataset.serial} {text}", hint=_MEND_ROWS))
         if not read_data:
             self.progress.start(dataset.serial, dataset.nbr_objects)
         try:
@@ -98,7 +101,7 @@ class Checker:
             if not read_data:
                 self.progress.finish()
         unrecorded = self._read(dataset, found) if read_data else 0
-        if found.wrong or found.extra:
+        if found.failures or found.extra:
             require_unchanged(self.catalog, dataset)
         return found.report(read=read_data, unrecorded=unrecorded)
 
@@ -109,13 +112,17 @@ class Checker:
                 found.add_extra(there)
                 continue
             found.objects += 1
-            error = self._wrong(dataset, row, there, look=found.wrong < _TOLD) if sizes else None
+            error = (
+                self._wrong(dataset, row, there, look=len(found.failures) < Failures.MOST_TOLD)
+                if sizes
+                else None
+            )
             if error is not None:
-                found.add(error)
+                found.failures.append(error)
             if sizes:
                 self.progress.advance(1, 0)
         if sizes and found.objects != dataset.nbr_objects:
-            found.add(wrong_count(dataset, found.objects))
+            found.failures.append(wrong_count(dataset, found.objects))
 
     def _wrong(
         self, dataset: Dataset, row: Promised, there: ObjectInfo | None, *, look: bool
@@ -127,9 +134,9 @@ class Checker:
         """
         try:
             key = object_key(dataset.storage_dir, row.name)
-        except IntegrityError as unsafe:
+            there = there or (self.store.stat(key) if look else None)
+        except IntegrityError as unsafe:  # a name that leads elsewhere, or a link in its place
             return unsafe
-        there = there or (self.store.stat(key) if look else None)
         error: IntegrityError | None = None
         if there is None:
             error = ObjectNotFound(key, self.store.address)
@@ -142,8 +149,7 @@ class Checker:
     def _read(self, dataset: Dataset, found: _Findings) -> int:
         verifier = Verifier(self.catalog, self.store, self.workers, self.progress)
         report = verifier.verify(dataset)
-        for failure in report.failures:
-            found.add(failure)
+        found.failures.extend(report.failures, count=report.wrong)
         return report.unrecorded
 
 
@@ -185,16 +191,9 @@ class _Findings:
     dataset: Dataset
     started: float
     objects: int = 0
-    wrong: int = 0
     extra: int = 0
-    failures: list[ImagingDBError] = field(default_factory=list)
+    failures: Failures = field(default_factory=Failures)
     extras: list[str] = field(default_factory=list)
-
-    def add(self, error: ImagingDBError) -> None:
-        """Take one thing that is wrong."""
-        self.wrong += 1
-        if len(self.failures) < _TOLD:
-            self.failures.append(error)
 
     def add_extra(self, there: ObjectInfo | None) -> None:
         """Take an object that has no row."""
@@ -208,11 +207,11 @@ class _Findings:
             serial=self.dataset.serial,
             noun=noun_of(self.dataset),
             objects=self.objects,
-            wrong=self.wrong,
+            wrong=len(self.failures),
             extra=self.extra,
             read=read,
             seconds=time.monotonic() - self.started,
-            failures=tuple(self.failures),
+            failures=self.failures.told,
             extras=tuple(self.extras),
             unrecorded=unrecorded,
             rows_missing=self.objects < self.dataset.nbr_objects,

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
 from imaging_db.catalog import Catalog
+from imaging_db.catalog.claims import STALE_AFTER as STALE_AFTER
 from imaging_db.errors import CatalogUnavailable, DatasetBusy, ImagingDBError
 from imaging_db.model import Claim, DatasetDraft
+from imaging_db.stores.backoff import DELETE_SECONDS, seconds_passed
 from imaging_db.transfer.run_token import is_dead, new_token, owner_name
 
 Taken = TypeVar("Taken")
 
-STALE_AFTER = 60.0
 _RENEW_EVERY = 10.0
 _UNSURE_AFTER = 45.0
 """Seconds without a renewal after which a claim is looked at before anything is done: it may be stale soon."""
+_UNSURE_TO_DELETE = STALE_AFTER - DELETE_SECONDS
+"""The same before an object is deleted, which has to end before the claim is stale."""
 
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 _log = logging.getLogger(__name__)
 
 
@@ -85,7 +86,7 @@ class HeldClaim:
         self._lost: ImagingDBError | None = None
         self._withdrawn = False
         self._renewing = threading.Lock()
-        self._renewed = _now()
+        self._renewed = seconds_passed()
         self._thread = threading.Thread(target=self._beat, name="imaging_db-claim", daemon=True)
 
     def check(self) -> None:
@@ -99,11 +100,18 @@ class HeldClaim:
         CatalogUnavailable
             It was not renewed for long, and cannot be now.
         """
+        self._check(_UNSURE_AFTER)
+
+    def check_to_delete(self) -> None:
+        """Raise as `check`; else the claim stays ours for longer than a store tries to delete an object."""
+        self._check(_UNSURE_TO_DELETE)
+
+    def _check(self, unsure_after: float) -> None:
         if self._lost is not None:
             raise self._lost
-        if self._is_unsure():
+        if self._is_unsure(unsure_after):
             with self._renewing:
-                if self._is_unsure():
+                if self._is_unsure(unsure_after):
                     self._renew()
 
     def withdraw(self) -> None:
@@ -118,11 +126,11 @@ class HeldClaim:
         self._withdrawn = True
         self._catalog.finish_delete(self.claim)
 
-    def _is_unsure(self) -> bool:
-        return _now() - self._renewed > _UNSURE_AFTER
+    def _is_unsure(self, unsure_after: float) -> bool:
+        return seconds_passed() - self._renewed > unsure_after
 
     def _renew(self) -> None:
-        asked = _now()
+        asked = seconds_passed()
         self._catalog.renew(self.claim)
         self._renewed = asked
 
@@ -157,8 +165,3 @@ class HeldClaim:
             self._catalog.release(self.claim)
         except ImagingDBError as error:
             _log.warning("claim on %s was not released: %s", self.claim.serial, error)
-
-
-def _now() -> float:
-    """Return seconds of a clock that goes on while the computer sleeps, where the system has one."""
-    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)

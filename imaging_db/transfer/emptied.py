@@ -8,6 +8,7 @@ from imaging_db.catalog import Catalog
 from imaging_db.config import StoreSettings
 from imaging_db.errors import StoreDenied
 from imaging_db.stores.layout import dataset_folders
+from imaging_db.transfer.orphans import is_here
 
 
 def check_mounted(catalog: Catalog, settings: StoreSettings) -> None:
@@ -24,9 +25,8 @@ def check_mounted(catalog: Catalog, settings: StoreSettings) -> None:
     root = Path(settings.access)
     if settings.storage != "local" or any((root / name).is_dir() for name in dataset_folders()):
         return
-    place = (settings.storage, settings.access)
     for dataset in catalog.datasets():
-        if (dataset.storage, dataset.storage_access) == place:
+        if is_here(dataset, settings):
             raise StoreDenied(
                 f"{root} holds nothing, and the catalog has {dataset.serial} there",
                 hint="mount the disk or share; if its content is lost for good, make the folder "

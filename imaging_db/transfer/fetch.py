@@ -189,7 +189,8 @@ def _read(source: IO[bytes], key: str, store: Store) -> bytes:
 def damage_told(work: Callable[[Item], Result]) -> Callable[[Item], Result | ImagingDBError]:
     """Return ``work`` with what is missing or damaged as its result instead of an exception.
 
-    One damaged object must not keep the good ones back; every other error still stops the run.
+    One damaged object must not keep the good ones back; every other error still stops the run. Thousands
+    may be kept: without their tracebacks, which would hold the bytes of each object.
     """
 
     def told(item: Item) -> Result | ImagingDBError:
@@ -198,6 +199,7 @@ def damage_told(work: Callable[[Item], Result]) -> Callable[[Item], Result | Ima
         except ImagingDBError as error:
             if error.exit_code != IntegrityError.exit_code:
                 raise
+            error.__traceback__ = error.__cause__ = error.__context__ = None
             return error
 
     return told

@@ -10,15 +10,16 @@ from __future__ import annotations
 import unicodedata
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from imaging_db.catalog import Catalog
+from imaging_db.catalog import Catalog, Place
 from imaging_db.config.settings import StoreSettings
-from imaging_db.model import Dataset, DatasetStatus
+from imaging_db.errors import InvalidDatasetId
+from imaging_db.model import Dataset, DatasetId, DatasetStatus
 from imaging_db.stores.base import ObjectInfo, Store
-from imaging_db.stores.layout import dataset_folders
+from imaging_db.stores.layout import dataset_folders, split_storage_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,15 @@ class Owners:
     _odd: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, catalog: Catalog, store: StoreSettings) -> Owners:
-        """Return those of every dataset, ready or not.
+    def of(cls, catalog: Catalog, store: StoreSettings, *, without: Collection[str] = ()) -> Owners:
+        """Return those of every dataset, ready or not; unfinished ones ``without`` some serials.
 
         The unfinished come first: one that becomes ready meanwhile is then met twice rather than never.
         """
         found = cls()
         for one in catalog.pending():
-            found.add(one.dataset, store)
+            if one.dataset.serial not in without:
+                found.add(one.dataset, store)
         for dataset in catalog.datasets():
             found.add(dataset, store)
         return found
@@ -85,12 +87,14 @@ def is_here(dataset: Dataset, store: StoreSettings) -> bool:
     return (dataset.storage, dataset.storage_access) == (store.storage, store.access)
 
 
-def folders(store: Store) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:
+def folders(
+    store: Store, tops: Iterable[str] = dataset_folders()
+) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:
     """Yield each folder that could be a dataset's, with its objects as the store lists them.
 
     The objects of one have to be taken before the next folder.
     """
-    for top in dataset_folders():
+    for top in tops:
         for directory, objects in groupby(store.list(top), lambda found: folder_of(found.key)):
             if directory:
                 yield directory, objects
@@ -101,6 +105,18 @@ def folder_of(key: str) -> str:
     top, _, rest = key.partition("/")
     serial, slash, _ = rest.partition("/")
     return f"{top}/{serial}" if slash and top in dataset_folders() else ""
+
+
+def place_of(directory: str, store: StoreSettings) -> Place | None:
+    """Return what a folder's name says, None where no upload of ours can have made it."""
+    found = split_storage_dir(directory)
+    try:
+        if found is None or str(DatasetId.parse(found[1])) != found[1]:
+            return None
+    except InvalidDatasetId:
+        return None
+    upload_type, serial = found
+    return Place(serial, upload_type, store.storage, store.access, directory)
 
 
 class Names:

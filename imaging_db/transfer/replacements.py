@@ -59,6 +59,27 @@ Found: TypeAlias = "Replacement | tuple[str, ImagingDBError]"
 """A replacement; or the name of an object with the reason why there is none."""
 
 
+class Held(list[Replacement]):
+    """Replacements that are in hand; their streams are closed with it, whatever happens."""
+
+    @property
+    def nbr_bytes(self) -> int:
+        """Return the bytes of all."""
+        return sum(one.size for one in self)
+
+    def clear(self) -> None:
+        """Let go of all."""
+        for one in self:
+            one.stream.close()
+        super().clear()
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+
 class Spare(Protocol):
     """Where replacements come from."""
 
@@ -92,7 +113,8 @@ class SecondStore:
             found = told(item)
             return (name_of(item), found) if isinstance(found, ImagingDBError) else found
 
-        with closing(pooled(fetch, wanted.values(), workers=self.workers, stop=stop)) as results:
+        found = pooled(fetch, wanted.values(), workers=self.workers, stop=stop, unread=_let_go)
+        with closing(found) as results:
             yield from results
 
     def _fetch(self, item: Recorded, dataset: Dataset, stop: StopFlag) -> Replacement:
@@ -104,7 +126,11 @@ class SecondStore:
             return Replacement(name, key, sha256_of_bytes(data), len(data), io.BytesIO(data))
         sha256 = _require_hash(item.sha256, key)
         target = cast("BinaryIO", tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 - kept
-        size = fetch_file(item, target, store=self.store, directory=directory, stop=stop)
+        try:
+            size = fetch_file(item, target, store=self.store, directory=directory, stop=stop)
+        except BaseException:
+            target.close()
+            raise
         return Replacement(name, key, sha256, size, target)
 
 
@@ -140,7 +166,8 @@ class Source:
         def make(file: SourceFile) -> Found:
             return _from_file(file, wanted[file.name], dataset, stop)
 
-        with closing(pooled(make, files, workers=self.workers, stop=stop)) as results:
+        found = pooled(make, files, workers=self.workers, stop=stop, unread=_let_go)
+        with closing(found) as results:
             yield from results
 
     def _of_frames(self, dataset: Dataset, wanted: Wanted) -> Generator[Found, None, None]:
@@ -156,6 +183,12 @@ class Source:
 
             with closing(pooled(make, frames, workers=self.workers)) as results:
                 yield from results
+
+
+def _let_go(found: Found) -> None:
+    """Close what nobody takes any more."""
+    if isinstance(found, Replacement):
+        found.stream.close()
 
 
 def _from_frame(reader: Reader, frame: SourceFrame, row: StoredFrame, dataset: Dataset) -> Found:

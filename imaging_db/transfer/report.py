@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -61,10 +62,42 @@ class DownloadReport:
     notes: tuple[str, ...] = ()
 
 
+class Failures:
+    """What is wrong with one dataset: all of it is counted, the first thousand are kept to be told."""
+
+    MOST_TOLD = 1000
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._told: list[ImagingDBError] = []
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, error: ImagingDBError) -> None:
+        """Take one thing that is wrong."""
+        self._count += 1
+        if len(self._told) < self.MOST_TOLD:
+            self._told.append(error)
+
+    def extend(self, errors: Iterable[ImagingDBError], *, count: int) -> None:
+        """Take ``count`` things that are wrong, of which ``errors`` tell the first."""
+        before = self._count
+        for error in errors:
+            self.append(error)
+        self._count = before + count
+
+    @property
+    def told(self) -> tuple[ImagingDBError, ...]:
+        """Return those that are told, in the order in which they were met."""
+        return tuple(self._told)
+
+
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """One verification: how many objects were read, and one error for each that is not as recorded.
+    """One verification: how many objects were read, and how many of them are ``wrong``.
 
+    ``failures`` holds an error for each that is not as recorded, up to a thousand.
     ``unrecorded`` counts objects for which the original imagingDB recorded no hash. Of the ``checked``
     objects ``earlier`` were read by an earlier run of the same journal. ``sample`` and ``seed`` tell what
     was chosen of ``total`` objects where not all of them were.
@@ -81,6 +114,7 @@ class VerifyReport:
     earlier: int = 0
     sample: str | None = None
     seed: int | None = None
+    wrong: int = 0
 
 
 def noun_of(dataset: Dataset) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 
 from imaging_db import failpoints
 from imaging_db.catalog import Catalog
-from imaging_db.errors import ImagingDBError, Interrupted, StoreUnavailable
+from imaging_db.errors import ImagingDBError, IntegrityError, Interrupted, StoreUnavailable
 from imaging_db.model import SourceFile, SourceFrame, StoredFile, StoredFrame
 from imaging_db.readers.base import Reader
 from imaging_db.stores.base import Store
@@ -27,6 +27,7 @@ _BATCH_BYTES = 256 * 2**20  # what a power cut costs at most; and the last flush
 _BATCH_SECONDS = 10.0
 _AHEAD = 512  # objects that go on being stored while a batch is made durable
 _WAITING_BYTES = 64 * 2**20  # encoded, not yet put into a remote store
+_NAMED = 3  # objects that are gone
 _log = logging.getLogger(__name__)
 
 
@@ -67,6 +68,8 @@ class Stream:
         ------
         Interrupted
             Ctrl-C or a termination signal; says how far it came. What is stored is recorded.
+        IntegrityError
+            The store does not hold what was put: something removed it meanwhile.
         """
         try:
             if self.plan.reader is None:
@@ -75,6 +78,7 @@ class Stream:
                 self._run_frames()
             self._tell(0, 0)
             self._record()
+            self._require_stored()
         except KeyboardInterrupt as stop:
             self._record()
             raise Interrupted(
@@ -162,9 +166,48 @@ class Stream:
             self.reused += 1
             return True
         if found is not None:
-            self.held.check()
+            self.held.check_to_delete()
             self.store.delete(key)
         return False
+
+    def _require_stored(self) -> None:
+        """Look once whether the store has as many objects and bytes as there are rows.
+
+        The deletion of a run that lost its claim may come late, and another program may clean up. Beside
+        them there may be what is not ours; then every object is looked for by its name.
+        """
+        objects = nbr_bytes = 0
+        for found in self.store.list(self.plan.draft.storage_dir):
+            objects += 1
+            nbr_bytes += found.size
+        if (objects, nbr_bytes) == self.catalog.stored_amount(self.held.claim):
+            return
+        there = self._sizes_there()
+        doubtful = (one for one in self._recorded() if there.get(one[0], -1) != one[1])
+        gone = [key for key, size in doubtful if not self._is_kept(key, size)]
+        if gone:
+            more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
+            raise IntegrityError(
+                f"{self.store.address} has lost {', '.join(gone[:_NAMED])}{more} since it was put there",
+                hint="rerun the upload; and see to it that nothing else removes objects there",
+            )
+
+    def _is_kept(self, key: str, size: int | None) -> bool:
+        """Return True where the store has an object all the same: a listing may spell names differently."""
+        found = self.store.stat(key)
+        return found is not None and size in (None, found.size)
+
+    def _recorded(self) -> Iterator[tuple[str, int | None]]:
+        """Yield key and size of every object that has a row."""
+        claim, draft = self.held.claim, self.plan.draft
+        if self.plan.reader is None:
+            for name, size in self.catalog.stored_names(claim).items():
+                yield object_key(draft.storage_dir, name), size
+            return
+        sizes = self.catalog.stored_coords(claim)
+        with self.plan.open() as reader:
+            for frame in reader.frames():
+                yield frame_key(draft, frame), sizes.get(frame.coords)
 
     def _sizes_there(self) -> dict[str, int]:
         return {found.key: found.size for found in self.store.list(self.plan.draft.storage_dir)}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from imaging_db import failpoints
 from imaging_db.catalog import Catalog
+from imaging_db.config import StoreSettings
 from imaging_db.errors import (
     CatalogUnavailable,
     DatasetExists,
@@ -21,9 +22,17 @@ from imaging_db.model import Claim, Dataset, DatasetStatus
 from imaging_db.stores.base import Store
 from imaging_db.transfer.claims import HeldClaim, take_claim
 from imaging_db.transfer.compare import read_all, same_content
+from imaging_db.transfer.orphans import is_here
 from imaging_db.transfer.plan import UploadPlan
 from imaging_db.transfer.pool import REMOTE_PUTS, worker_count
-from imaging_db.transfer.remove import remove_dataset, remove_objects
+from imaging_db.transfer.remove import (
+    is_reservation,
+    preview,
+    remove_dataset,
+    remove_objects,
+    require_its_store,
+    require_objects,
+)
 from imaging_db.transfer.report import Outcome, Progress, Silent, UploadReport
 from imaging_db.transfer.stream import Stream, Threads
 from imaging_db.transfer.verify import Verifier
@@ -67,11 +76,11 @@ class Uploader:
         except DatasetExists as exists:
             if self._holds_already(exists.existing, plan):
                 return self._describe(_report(plan, Outcome.ALREADY_THERE, started), plan)
-            if not self.overwrite:
+            if not (self.overwrite or is_reservation(exists.existing)):
                 raise
             read_all(plan, workers=self._workers(plan))
-            outcome = Outcome.REPLACED
-            removed = self._remove(exists.existing)
+            outcome = Outcome.UPLOADED if is_reservation(exists.existing) else Outcome.REPLACED
+            removed = self._remove(exists.existing, plan)
             claim = take_claim(self.catalog, plan.draft)
         stream, cleared = self._write(plan, claim)
         removed += cleared
@@ -82,9 +91,16 @@ class Uploader:
             stored_bytes=stream.stored_bytes,
         )
 
-    def _remove(self, existing: Dataset) -> int:
+    def _remove(self, existing: Dataset, plan: UploadPlan) -> int:
+        store = self.store_of(existing)
+        place = StoreSettings(plan.draft.storage, plan.draft.storage_access)
+        recorded = store is not self.store or is_here(existing, place)
         try:
-            return remove_dataset(self.catalog, self.store_of(existing), existing.serial)
+            found = preview(self.catalog, existing.serial)
+            require_its_store(store, found, recorded=recorded)
+            if not recorded:
+                require_objects(store, found, recorded=False)
+            return remove_dataset(self.catalog, store, existing.serial)
         except DatasetNotFound:  # another run, with --overwrite as well, was faster
             return 0
 
@@ -135,7 +151,7 @@ class Uploader:
             failpoints.reach("dataset.published")
         except SourceChanged:
             if ours:  # what was stored is of a source that is no more
-                remove_objects(self.store, plan.draft.storage_dir, check=held.check)
+                self._empty(held, plan.draft.storage_dir)
             raise
         finally:
             self.progress.finish()
@@ -150,12 +166,17 @@ class Uploader:
         """
         directory = plan.draft.storage_dir
         if self.overwrite and held.claim.cleared:
-            return remove_objects(self.store, directory, check=held.check)
+            return self._empty(held, directory)
         there = {found.key for found in self.store.list(directory)}
         strays = there - plan.keys() if there else there
         if strays:
             raise ObjectsInTheWay(f"{directory}/", len(strays), self.store.address)
         return 0
+
+    def _empty(self, held: HeldClaim, directory: str) -> int:
+        """Return how many objects were removed from a folder, in which no other dataset lies."""
+        self.catalog.preview_delete(held.claim.serial, token=held.claim.token)
+        return remove_objects(self.store, directory, check=held.check_to_delete)
 
     def _workers(self, plan: UploadPlan) -> int:
         return worker_count(self.workers, frame_bytes=plan.frame_bytes)

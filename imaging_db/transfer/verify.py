@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
 from imaging_db.catalog import Catalog
-from imaging_db.errors import DatasetNotFound, ImagingDBError, Interrupted, UsageError
+from imaging_db.errors import (
+    CatalogUnavailable,
+    Conflict,
+    DatasetNotFound,
+    ImagingDBError,
+    IntegrityError,
+    Interrupted,
+    UsageError,
+)
 from imaging_db.model import Dataset, FrameSelection, StoredFile, StoredFrame, UploadType
 from imaging_db.stores.base import Store
 from imaging_db.stores.layout import object_key
@@ -23,7 +31,7 @@ from imaging_db.transfer.fetch import (
     wrong_count,
 )
 from imaging_db.transfer.pool import REMOTE_GETS, StopFlag, pooled, worker_count
-from imaging_db.transfer.report import Progress, Silent, VerifyReport, noun_of
+from imaging_db.transfer.report import Failures, Progress, Silent, VerifyReport, noun_of
 from imaging_db.transfer.sample import Sample
 from imaging_db.transfer.verify_journal import Mark, VerifyJournal
 
@@ -59,9 +67,15 @@ class Verifier:
         ------
         Interrupted
             Ctrl-C or a termination signal; says how far it came. The journal has it.
-        DatasetNotFound
-            The dataset was deleted or replaced meanwhile.
+        DatasetNotFound, CatalogUnavailable
+            The dataset was deleted, or replaced, meanwhile.
         """
+        with unchanged(self.catalog, dataset):
+            return self._verify(dataset, sample, journal)
+
+    def _verify(
+        self, dataset: Dataset, sample: Sample | None, journal: VerifyJournal | None
+    ) -> VerifyReport:
         mark = Mark() if journal is None else journal.mark(dataset, self.store.address)
         run = _Run(dataset, self.store.address, journal, mark, sample, time.monotonic())
         total = self._total(dataset, sample)
@@ -124,7 +138,7 @@ class _Run:
     started: float
     total: int = 0
     read: int = 0
-    failures: list[ImagingDBError] = field(default_factory=list)
+    failures: Failures = field(default_factory=Failures)
     _waiting: dict[int, tuple[str, bool, int]] = field(default_factory=dict)
     _written: float = field(default_factory=time.monotonic)
 
@@ -206,11 +220,12 @@ class _Run:
             self.mark.unrecorded,
             self.mark.nbr_bytes,
             time.monotonic() - self.started,
-            tuple(sorted(self.failures, key=str)),
+            tuple(sorted(self.failures.told, key=str)),
             total=self.total,
             earlier=max(0, self.mark.done - self.read),
             sample=None if self.sample is None else self.sample.text,
             seed=None if self.sample is None else self.sample.seed,
+            wrong=len(self.failures),
         )
 
 
@@ -260,8 +275,18 @@ def require_unchanged(catalog: Catalog, dataset: Dataset) -> None:
 
     Raises
     ------
-    DatasetNotFound
-        It was deleted or replaced.
+    DatasetNotFound, CatalogUnavailable
+        It was deleted, or replaced.
     """
     if catalog.dataset(dataset.serial).published_at != dataset.published_at:
-        raise DatasetNotFound(f"{dataset.serial} was replaced while it was being read")
+        raise CatalogUnavailable(f"{dataset.serial} was replaced while it was read", hint="rerun")
+
+
+@contextmanager
+def unchanged(catalog: Catalog, dataset: Dataset) -> Iterator[None]:
+    """Tell what went because its dataset did, meanwhile, from what is damaged; as `require_unchanged`."""
+    try:
+        yield
+    except (DatasetNotFound, IntegrityError, Conflict):
+        require_unchanged(catalog, dataset)
+        raise

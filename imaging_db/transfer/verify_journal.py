@@ -46,11 +46,15 @@ class Mark:
 
 
 class VerifyJournal:
-    """An open journal; a context manager. ``sample`` is the one in force, which an older run may have chosen."""
+    """An open journal; a context manager. ``sample`` is the one in force, which an older run may have chosen.
+
+    ``lost`` is True once it could not be written.
+    """
 
     def __init__(self, path: Path, stream: IO[bytes], sample: Sample | None) -> None:
         self.path = path
         self.sample = sample
+        self.lost = False
         self._stream = stream
         self._marks: dict[tuple[str, str | None, str], Mark] = {}
 
@@ -148,6 +152,7 @@ class VerifyJournal:
             while rest:
                 rest = rest[os.write(self._stream.fileno(), rest) :]
         except OSError as error:
+            self.lost = True
             raise StoreUnavailable(
                 f"{self.path} cannot be written: {error.strerror or error}",
                 hint="free space and rerun",

@@ -146,3 +146,34 @@ def test_completion_knows_the_options(tmp_path: Path) -> None:
 def test_every_shell_gets_its_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert imaging_db_command.main(["completion", shell]) == 0
     assert "data_uploader" in capsys.readouterr().out
+
+
+def test_a_stop_that_arrives_in_the_lock_of_an_import_is_not_lost() -> None:
+    """Python cannot raise there, and only prints that it ignored something."""
+    program = (
+        "import argparse, os, signal, sys, time, weakref\n"
+        "from imaging_db.cli import entry\n"
+        "def work(args):\n"
+        "    class Lock: pass\n"
+        "    lock = Lock()\n"
+        "    stop = lambda _: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    kept = weakref.ref(lock, stop)\n"
+        "    del lock  # as the import system drops its locks\n"
+        "    time.sleep(20)\n"
+        "    return 0\n"
+        "parser = entry.make_parser('x', '', '')\n"
+        "parser.set_defaults(run=work)\n"
+        "sys.exit(entry.run(parser, []))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=15
+    )
+    assert done.returncode == 143, done.stderr
+    assert done.stderr.splitlines() == ["error: interrupted; rerun to continue"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of Unix closes streams so")
+def test_a_closed_stdout_is_no_bug() -> None:
+    command = f"{sys.executable} -m imaging_db.cli.main readers >&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -114,6 +114,37 @@ def test_datasets_with_the_same_objects_protect_each_other(catalog: Catalog) -> 
         catalog.begin_delete(SERIAL, token="me")
 
 
+@pytest.mark.parametrize("inner", [f"raw_frames/{SERIAL}/inner", f"raw_frames/{SERIAL}/a/b/"])
+def test_datasets_whose_folders_lie_in_each_other_protect_each_other(
+    catalog: Catalog, inner: str
+) -> None:
+    store(catalog, [frame()], SERIAL)
+    store(catalog, [frame()], OTHER, storage_dir=inner)
+    store(catalog, [frame()], f"{SERIAL}~2", storage_dir=f"raw_frames/{SERIAL}~2")
+    for serial in (SERIAL, OTHER):
+        with pytest.raises(Conflict, match="lies around or inside"):
+            catalog.preview_delete(serial, token="me")
+        with pytest.raises(Conflict, match="lies around or inside"):
+            catalog.begin_delete(serial, token="me")
+    catalog.begin_delete(f"{SERIAL}~2", token="me")  # begins with the same letters, and is beside
+
+
+def test_names_with_wildcards_are_no_folders_around(catalog: Catalog) -> None:
+    store(catalog, [frame()], SERIAL, storage_dir="raw_frames/a_%")
+    store(catalog, [frame()], OTHER, storage_dir="raw_frames/abc/d")
+    catalog.begin_delete(SERIAL, token="me")
+    catalog.begin_delete(OTHER, token="me")
+
+
+def test_a_dataset_that_was_replaced_since_it_was_shown_is_not_deleted(catalog: Catalog) -> None:
+    shown = store(catalog, [frame()])
+    _, claim = catalog.begin_delete(SERIAL, token="another", shown=shown)
+    catalog.finish_delete(claim)
+    store(catalog, [frame()])
+    with pytest.raises(DatasetNotFound, match="was deleted or replaced"):
+        catalog.begin_delete(SERIAL, token="me", shown=shown)
+
+
 def test_an_abandoned_upload_can_be_deleted_a_live_one_not(catalog: Catalog) -> None:
     claim = catalog.claim(draft(), token="me")
     with pytest.raises(DatasetBusy, match="is being uploaded by me, last heard of"):

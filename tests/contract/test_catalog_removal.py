@@ -74,6 +74,16 @@ def test_the_reservation_of_a_dead_run_is_finished_as_a_deletion(catalog: Catalo
     store(catalog, [frame()])
 
 
+def test_a_withdrawn_claim_is_left_as_a_reservation(catalog: Catalog) -> None:
+    """What lies in its folder is another catalog's: the run may die before the row is gone, too."""
+    claim = catalog.claim(draft(nbr_objects=7), token="me")
+    catalog.withdraw(claim)
+    (left,) = catalog.pending()
+    assert (left.dataset.status, left.dataset.nbr_objects) == (DatasetStatus.DELETING, 0)
+    catalog.finish_delete(claim)
+    assert catalog.pending() == []
+
+
 def test_of_many_reservations_and_claims_at_once_one_wins(catalog: Catalog) -> None:
     for round_ in range(5):
         serial = f"RACE-2020-01-01-00-00-00-{round_:04d}"

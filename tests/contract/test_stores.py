@@ -43,13 +43,17 @@ class TestLocalStore(StoreContract):
     def test_finds_what_a_killed_run_left_and_removes_it(
         self, store: Store, tmp_path: Path
     ) -> None:
-        """Wherever it lies, with the folders that this leaves empty; objects stay."""
+        """With the folders that this leaves empty; objects and folders of other programs stay."""
         put(store, "raw_frames/one/a.png", b"object")
-        names = [f"{folder}{temporary_name()}" for folder in ("", "raw_frames/one/", "x/y/z/")]
+        folders = ("", "raw_frames/one/", "raw_files/y/z/")
+        names = [f"{folder}{temporary_name()}" for folder in folders]
         for name in names:
             path = tmp_path / "store" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"half")
+        theirs = tmp_path / "store" / "backups" / temporary_name()
+        theirs.parent.mkdir()
+        theirs.write_bytes(b"not ours")
         left = list(store.leftovers())
         assert sorted(one.key for one in left) == sorted(names)
         assert all(one.size == 4 and one.modified is not None for one in left)
@@ -57,7 +61,8 @@ class TestLocalStore(StoreContract):
         assert [store.discard(one) for one in left] == [False] * 3
         assert list(store.leftovers()) == []
         assert keys(store) == ["raw_frames/one/a.png"]
-        assert not (tmp_path / "store" / "x").exists()
+        assert not (tmp_path / "store" / "raw_files").exists()
+        theirs.unlink()
 
     def test_no_leftover_leads_out_of_the_store(self, store: Store, tmp_path: Path) -> None:
         outside = tmp_path / temporary_name()
@@ -100,6 +105,7 @@ class TestS3StoreOnMoto(StoreContract):
             client.upload_part(
                 Bucket=bucket, Key=key, UploadId=begun["UploadId"], PartNumber=1, Body=b"half"
             )
+        client.create_multipart_upload(Bucket=bucket, Key="backups/of_another_program.tar")
         probe = temporary_name()
         client.put_object(Bucket=bucket, Key=probe, Body=b"probe")
         client.close()

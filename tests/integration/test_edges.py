@@ -269,7 +269,7 @@ def test_output_that_cannot_be_written_is_one_line(desk: Lab) -> None:
     data_uploader.main(["--csv", str(desk.csv("a.tif"))])
     command = f"{sys.executable} -m imaging_db.cli.query_data > /dev/full"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert done.returncode == 2
+    assert done.returncode == 5
     assert "stdout cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from imaging_db import ImagingDB
 from imaging_db.cli import main as imaging_db_command
-from imaging_db.errors import DatasetNotFound, IntegrityError, ObjectsDamaged
+from imaging_db.config import StoreSettings
+from imaging_db.errors import (
+    CatalogUnavailable,
+    DatasetNotFound,
+    IntegrityError,
+    ObjectsDamaged,
+)
 from imaging_db.model import sha256_of_bytes
 from imaging_db.transfer.check import Checker, CheckReport
-from imaging_db.transfer.report import Silent
+from imaging_db.transfer.report import Failures, Silent
 from tests.support.acquisitions import imagej_stack
 from tests.support.lab import Lab
 from tests.support.matrix import Injected
@@ -209,9 +217,112 @@ def test_what_is_replaced_meanwhile_is_not_called_damaged(small_lab: Lab) -> Non
     imagej_stack(other, t=1, seed=3)
     with ImagingDB(small_lab.settings) as db:
         checker = Checker(db.catalog, db.store, progress=Replacing(small_lab, other))
-        with pytest.raises(DatasetNotFound):
+        with pytest.raises(CatalogUnavailable, match="was replaced while it was read; rerun"):
             checker.check(db.catalog.dataset(small_lab.serial()))
     assert check(small_lab).wrong == 0
+
+
+class Deleting(Silent):
+    """Deletes the dataset once an object of it was looked at."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def advance(self, objects: int, nbr_bytes: int) -> None:
+        if self.lab.serials():
+            with ImagingDB(self.lab.settings) as db:
+                db.delete(self.lab.serial())
+
+
+@pytest.mark.parametrize("read_data", [False, True])
+def test_what_is_deleted_meanwhile_is_not_called_damaged(small_lab: Lab, read_data: bool) -> None:
+    with_stack(small_lab)
+    with ImagingDB(small_lab.settings) as db, pytest.raises(DatasetNotFound):
+        db.check(small_lab.serial(), read_data=read_data, progress=Deleting(small_lab))
+
+
+# --- what is out of reach
+
+
+@pytest.fixture
+def two_stores(small_lab: Lab) -> Path:
+    """Dataset 1 in the store of the lab, 2 and 3 on a disk that is not mounted; returns its mount point."""
+    source = with_stack(small_lab)
+    disk = small_lab.folder / "disk"
+    disk.mkdir()
+    settings = replace(small_lab.settings, store=StoreSettings("local", str(disk)))
+    rows = [{"dataset_id": small_lab.serial(n), "file_name": str(source)} for n in (2, 3)]
+    with ImagingDB(settings) as db:
+        assert [one.error for one in db.upload(small_lab.csv(rows=rows))] == [None, None]
+    disk.rename(small_lab.folder / "taken away")
+    disk.mkdir()
+    return disk
+
+
+@pytest.mark.fault("D10")
+@pytest.mark.parametrize("name", ["check", "verify", "repair"])
+def test_a_store_that_is_away_is_told_once_and_the_others_are_looked_at(
+    name: str, small_lab: Lab, two_stores: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    ids = [small_lab.serial(number) for number in (1, 2, 3)] if name == "repair" else []
+    assert command(small_lab, name, *ids) == 3
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{small_lab.serial(1)}: 8 frames, ")
+    error, note = err.splitlines()
+    assert error.startswith(f"error: {small_lab.serial(2)}: {two_stores} holds nothing")
+    assert "mount the disk" in error
+    assert note == f"note: 1 more dataset of {two_stores}: not looked at"
+    assert command(small_lab, name, small_lab.serial(2)) == 2
+    assert capsys.readouterr().err.count("error: ") == 1
+
+
+def test_one_dataset_that_cannot_be_looked_at_keeps_no_other_back(
+    small_lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = with_stack(small_lab)
+    rows = [{"dataset_id": small_lab.serial(2), "file_name": str(source)}]
+    small_lab.upload_csv(small_lab.csv(rows=rows))
+    capsys.readouterr()
+    sql(
+        small_lab,
+        "UPDATE data_set SET storage_access = :away WHERE dataset_serial = :one",
+        away=str(small_lab.folder / "not here"),
+        one=small_lab.serial(1),
+    )
+    shutil.rmtree(Path(small_lab.settings.store.access) / "raw_frames" / small_lab.serial(1))
+    assert command(small_lab, "check") == 3
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [
+        f"{small_lab.serial(2)}: 8 frames, all there, in their size",
+        "1 dataset checked, all as recorded, 1 could not be",
+    ]
+    assert "which is not here" in err
+    assert err.count("error: ") == 1
+
+
+def test_more_than_can_be_told_is_counted(
+    small_lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Failures, "MOST_TOLD", 2)
+    with_stack(small_lab)
+    rot(small_lab)
+    capsys.readouterr()
+    for words in (["check", "--read_data"], ["verify"], ["repair", small_lab.serial()]):
+        assert command(small_lab, *words) == 6
+        out, err = capsys.readouterr()
+        assert (err.count("error: "), "5" in out) == (2, True)
+        assert f"note: {small_lab.serial()}: 3 more are not as recorded" in err
+
+
+def test_an_error_that_is_kept_holds_no_bytes_of_its_object(small_lab: Lab) -> None:
+    with_stack(small_lab)
+    rot(small_lab)
+    with ImagingDB(small_lab.settings) as db:
+        errors = db.verify(small_lab.serial()).failures
+    assert len(errors) == len(KINDS)
+    kept = [(error.__traceback__, error.__cause__, error.__context__) for error in errors]
+    assert set(kept) == {(None, None, None)}
 
 
 # --- the command

@@ -159,7 +159,7 @@ def test_what_a_live_upload_has_stored_is_not_collected(
         assert upload.is_alive()
         time.sleep(0.02)
     with ImagingDB(small_lab.settings) as db:
-        report = db.collect(older_than=timedelta(0), unknown=True)
+        report = db.collect(older_than=timedelta(0))
     upload.join()
     assert report.objects == 0
     with ImagingDB(small_lab.settings) as db:

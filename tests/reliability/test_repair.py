@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PIL import Image
 
 from imaging_db import ImagingDB, failpoints
-from imaging_db.catalog import Catalog
 from imaging_db.cli import main as imaging_db_command
-from imaging_db.codecs import decode_frame
 from imaging_db.config import StoreSettings
-from imaging_db.errors import DatasetNotFound, Interrupted, ReaderError, UsageError
-from imaging_db.model import sha256_of_bytes
-from imaging_db.transfer.repair import RepairReport
-from imaging_db.transfer.report import Silent
+from imaging_db.errors import (
+    Interrupted,
+    ReaderError,
+    UsageError,
+)
+from imaging_db.model import Dataset, sha256_of_bytes
+from imaging_db.stores.local import LocalStore
+from imaging_db.transfer.repair import Repairer
+from imaging_db.transfer.replacements import Found, SecondStore, Wanted
+from tests.reliability.repairing import AtFirst, age, check_whole, repair
 from tests.support.acquisitions import imagej_stack
 from tests.support.commands import Commands, commands  # noqa: F401 - a fixture
 from tests.support.lab import Lab, build_lab
@@ -28,26 +28,12 @@ from tests.support.rot import (
     KINDS,
     everything,
     keys_of,
-    overwrite,
     rot,
     second_store,
     sql,
     with_files,
     with_stack,
 )
-
-
-def repair(lab: Lab, **options: Any) -> RepairReport:
-    with ImagingDB(lab.settings) as db:
-        return db.repair(lab.serial(), **options)
-
-
-def check_whole(lab: Lab, wanted: dict[str, str]) -> None:
-    """Every object is as it was, and every hash agrees."""
-    assert everything(lab) == wanted
-    with ImagingDB(lab.settings) as db:
-        assert db.check(lab.serial(), read_data=True).wrong == 0
-
 
 # --- from where
 
@@ -107,22 +93,6 @@ def test_what_the_second_store_lacks_comes_from_the_source(small_lab: Lab) -> No
     check_whole(small_lab, before)
 
 
-def age(lab: Lab) -> None:
-    """Let the first frame have been encoded by another program."""
-    with ImagingDB(lab.settings) as db:
-        key = keys_of(db, lab.serial())[0]
-        stream = io.BytesIO()
-        Image.fromarray(decode_frame(db.store.get(key))).save(stream, "png", compress_level=0)
-        overwrite(db.store, key, stream.getvalue())
-    sql(
-        lab,
-        "UPDATE frames SET object_sha256 = :hash, object_size = :size WHERE file_name = :name",
-        hash=sha256_of_bytes(stream.getvalue()),
-        size=len(stream.getvalue()),
-        name=key.rpartition("/")[2],
-    )
-
-
 @pytest.mark.fault("D8")
 def test_a_frame_whose_bytes_cannot_be_made_again_keeps_its_pixels(lab: Lab) -> None:
     source = with_stack(lab)
@@ -156,6 +126,36 @@ def test_a_row_without_any_hash_is_not_guessed_at(small_lab: Lab) -> None:
     for options in ({"second": copy}, {"source": source}):
         (failure,) = repair(small_lab, **options).failures
         assert "has no recorded hash" in str(failure)
+
+
+class Counted:
+    """A second store that notes for how many objects it is asked at a time."""
+
+    def __init__(self, copy: StoreSettings) -> None:
+        self.asked: list[int] = []
+        self.store = SecondStore(LocalStore(Path(copy.access)), workers=1)
+
+    @property
+    def address(self) -> str:
+        return self.store.address
+
+    def replacements(self, dataset: Dataset, wanted: Wanted) -> Generator[Found, None, None]:
+        self.asked.append(len(wanted))
+        return self.store.replacements(dataset, wanted)
+
+
+def test_the_source_is_looked_through_for_more_and_more_objects_at_a_time(
+    small_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imaging_db.transfer.repair._LOOKED_UP", 1)
+    monkeypatch.setattr("imaging_db.transfer.repair._MOST_LOOKED_UP", 5)
+    with_stack(small_lab, t=3)
+    spare = Counted(second_store(small_lab))
+    rot(small_lab, ("delete",) * 12)
+    with ImagingDB(small_lab.settings) as db:
+        dataset = db.catalog.dataset(small_lab.serial())
+        assert Repairer(db.catalog, db.store, [spare], 1).repair(dataset).repaired == 12
+    assert spare.asked == [1, 4, 5, 2]
 
 
 # --- what it must not do
@@ -198,85 +198,6 @@ def test_a_dry_run_and_one_without_a_source_change_nothing(small_lab: Lab) -> No
     assert (report.repaired, len(report.failures)) == (0, len(KINDS))
     assert "--source PATH" in str(report.failures[0])
     assert everything(small_lab) == before
-
-
-class AtFirst(Silent):
-    """Does something once the first object was read."""
-
-    def __init__(self, what: Any) -> None:
-        self.what = what
-
-    def advance(self, objects: int, nbr_bytes: int) -> None:
-        what, self.what = self.what, lambda: None
-        what()
-
-
-@pytest.mark.fault("C5")
-@pytest.mark.parametrize("combination", ["sqlite+local", "postgres+local"])
-def test_a_dataset_that_is_replaced_meanwhile_is_left_alone(
-    combination: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    lab = build_lab(combination, request.getfixturevalue, tmp_path)
-    source, other = with_stack(lab), lab.folder / "other.tif"
-    imagej_stack(other, seed=5)
-    rot(lab)
-
-    def replace() -> None:
-        lab.upload_one(other, overwrite=True)
-
-    with pytest.raises(DatasetNotFound):
-        repair(lab, source=source, progress=AtFirst(replace))
-    with ImagingDB(lab.settings) as db:
-        assert db.check(lab.serial(), read_data=True).wrong == 0
-
-
-@pytest.mark.fault("C5")
-@pytest.mark.parametrize("combination", ["sqlite+local", "postgres+local"])
-def test_who_wants_to_delete_waits_until_objects_are_back(
-    combination: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    lab = build_lab(combination, request.getfixturevalue, tmp_path)
-    with_stack(lab)
-    order: list[str] = []
-    with Catalog.open(lab.settings.database) as catalog:
-        dataset = catalog.dataset(lab.serial())
-
-        def delete() -> None:
-            with Catalog.open(lab.settings.database) as another:
-                another.begin_delete(lab.serial(), token="another")
-            order.append("hidden")
-
-        thread = threading.Thread(target=delete)
-
-        def put_back(hashes: object) -> list[Any]:
-            thread.start()
-            thread.join(0.3)
-            order.append("put back")
-            return []
-
-        catalog.upkeep.mend(dataset, [], put_back)
-        thread.join(20)
-        assert order == ["put back", "hidden"]
-        with pytest.raises(DatasetNotFound):
-            catalog.upkeep.mend(dataset, [], put_back)
-
-
-def test_two_repairs_at_once_end_well(small_lab: Lab) -> None:
-    source = with_stack(small_lab)
-    age(small_lab)
-    rot(small_lab)
-    reports: list[RepairReport] = []
-    threads = [
-        threading.Thread(target=lambda: reports.append(repair(small_lab, source=source)))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [report.failures for report in reports] == [()] * 4
-    with ImagingDB(small_lab.settings) as db:
-        assert db.check(small_lab.serial(), read_data=True).wrong == 0
 
 
 # --- interrupted

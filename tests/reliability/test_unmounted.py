@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from imaging_db import ImagingDB
 from imaging_db.cli import main as imaging_db_command
 from imaging_db.errors import StoreDenied
 from tests.support.acquisitions import imagej_stack
 from tests.support.lab import Lab
+from tests.support.rot import sql
 
 
 @pytest.fixture
@@ -62,3 +64,14 @@ def test_what_is_lost_for_good_can_be_uploaded_again(small_lab: Lab, unmounted: 
     (Path(small_lab.settings.store.access) / "raw_files").mkdir(parents=True)
     small_lab.upload_one(small_lab.folder / "stack.tif", overwrite=True)
     assert len(small_lab.keys()) == 2
+
+
+def test_rows_of_imagingdb_are_as_good_a_sign(small_lab: Lab, unmounted: Path) -> None:
+    """They do not say which store they are of: it is the configured one."""
+    sql(small_lab, "UPDATE data_set SET storage = NULL, storage_access = NULL")
+    Path(small_lab.settings.store.access).mkdir()
+    with pytest.raises(StoreDenied, match="mount the disk"):
+        small_lab.upload(small_lab.folder / "stack.tif")
+    with ImagingDB(small_lab.settings) as db, pytest.raises(StoreDenied, match="mount the disk"):
+        db.delete(small_lab.serial())
+    assert small_lab.serials() == [small_lab.serial()]

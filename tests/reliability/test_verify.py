@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from imaging_db import ImagingDB
 from imaging_db.cli import main as imaging_db_command
-from imaging_db.errors import Interrupted, UsageError
+from imaging_db.errors import CatalogUnavailable, DatasetNotFound, Interrupted, UsageError
 from imaging_db.transfer import VerifyReport
 from imaging_db.transfer.report import Silent
 from imaging_db.transfer.sample import Sample
@@ -219,6 +220,39 @@ def test_a_sample_finds_what_it_holds_and_tells_how_to_repeat_it(lab: Lab) -> No
     assert (whole.checked, len(whole.failures), whole.seed) == (8, 5, 1)
 
 
+class AtFirst(Silent):
+    """Does something once the first object was read."""
+
+    def __init__(self, what: Callable[[], object]) -> None:
+        self.what: Callable[[], object] | None = what
+
+    def advance(self, objects: int, nbr_bytes: int) -> None:
+        what, self.what = self.what, None if objects else self.what
+        if what is not None and objects:
+            what()
+
+
+@pytest.mark.fault("C5")
+def test_what_is_deleted_or_replaced_meanwhile_is_not_called_damaged(small_lab: Lab) -> None:
+    with_stack(small_lab)
+    other = small_lab.folder / "other.tif"
+    imagej_stack(other, seed=4)
+
+    def delete() -> None:
+        with ImagingDB(small_lab.settings) as db:
+            db.delete(small_lab.serial())
+
+    def replace() -> None:
+        small_lab.upload_one(other, overwrite=True)
+
+    with ImagingDB(small_lab.settings) as db:
+        with pytest.raises(CatalogUnavailable, match="was replaced while it was read; rerun"):
+            db.verify(small_lab.serial(), workers=1, progress=AtFirst(replace))
+        assert db.verify(small_lab.serial()).wrong == 0
+        with pytest.raises(DatasetNotFound):
+            db.verify(small_lab.serial(), workers=1, progress=AtFirst(delete))
+
+
 def command(lab: Lab, *words: str) -> int:
     login, config = lab.write_files()
     options = ["verify", "--login", str(login), "--config", str(config)]
@@ -240,6 +274,11 @@ def test_exit_codes_and_lines_of_the_command(
     for words in (["--seed", "1"], ["--sample", "0"], ["--sample", "101%"], ["--sample", "some"]):
         assert command(small_lab, *words) == 2
         assert capsys.readouterr().err.count("error: ") == 1
+    assert command(small_lab, "--sample", "1%", "--seed", "9" * 5000) == 2
+    assert "'999999999999999999...' is not a whole number of up to 18 digits" in (
+        line := capsys.readouterr().err.splitlines()[-1]
+    )
+    assert len(line) < 200
     assert command(small_lab, "--journal", str(tmp_path)) == 2
     assert command(small_lab, serial, "NOPE") == 2
     assert capsys.readouterr().out == ""  # nothing was begun

@@ -131,7 +131,7 @@ class Bench:
 
     def sweep(self) -> None:
         """Remove whatever runs that are no more left behind."""
-        self.do(self.saying("gc", "--older_than", "0", "--yes"))
+        self.do(self.saying("gc", "--older_than", "0", "--unknown", "--yes"))
 
 
 def check_told(done: Done, *, code: int) -> None:

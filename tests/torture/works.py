@@ -208,7 +208,7 @@ class Collect(Work):
 
     @property
     def line(self) -> Line:
-        return self.bench.saying("gc", "--older_than", "0", "--yes")
+        return self.bench.saying("gc", "--older_than", "0", "--unknown", "--yes")
 
     def check_disturbed(self, stages: Stages, place: int) -> None:
         self.check_meanwhile()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,29 @@ class TestLinks:
         put(store, "a/b", b"x")
         assert store.get("a/b") == b"x"
         assert keys(store) == ["disk2/b"]
+
+    @pytest.mark.parametrize("directory", ["S3", "S3/deeper", "top/S1"])
+    def test_folder_of_another_dataset_is_neither_listed_nor_removed_from(
+        self, root: Path, store: LocalStore, directory: str
+    ) -> None:
+        for key in ("raw_frames/S1/a", "raw_frames/S1/deeper/a"):
+            put(store, key, b"of S1")
+        (root / "S3").symlink_to("raw_frames/S1")
+        (root / "top").symlink_to("raw_frames")
+        (root / directory / temporary_name()).write_bytes(b"x")
+        found = next(store.leftovers("raw_frames"))
+        name = found.key.rpartition("/")[2]
+        calls: list[Callable[[], object]] = [
+            lambda: keys(store, directory),
+            lambda: next(store.leftovers(directory)),
+            lambda: store.delete(f"{directory}/a"),
+            lambda: store.discard(replace(found, key=f"{directory}/{name}")),
+        ]
+        for call in calls:
+            with pytest.raises(UnsafePath, match="symbolic link"):
+                call()
+        assert store.get(f"{directory}/a") == b"of S1"
+        assert len(keys(store)) == 2 and found in store.leftovers()
 
     @pytest.mark.parametrize("name", ["secret", "missing"])
     def test_object_that_is_a_link(

@@ -59,6 +59,36 @@ def test_a_probe_that_meets_silence_late_is_short(
 
 
 @pytest.mark.fault("N2", "N3")
+def test_a_deletion_ends_before_the_right_to_it_does(
+    strict_s3: StrictS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imaging_db.stores.s3._DELETE_PATIENCE", 0.4)
+    monkeypatch.setattr("imaging_db.stores.s3_bucket._DELETE_READ_SECONDS", 0.3)
+    store = S3Store("lab", endpoint_url=strict_s3.url)
+    put(store, "a", b"x")
+    strict_s3.fault("DELETE", "wait", times=1000, seconds=1)
+    begun = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="no answer in time"):
+        store.delete("a")
+    assert time.monotonic() - begun < 3
+    store.close()
+
+
+def test_an_object_that_was_looked_at_for_long_is_not_deleted(
+    strict_s3: StrictS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asked for it may not have the right to it any more."""
+    monkeypatch.setattr("imaging_db.stores.s3._DELETE_PATIENCE", 0.1)
+    store = S3Store("lab", endpoint_url=strict_s3.url)
+    put(store, "a", b"x")
+    strict_s3.fault("HEAD", "wait", seconds=0.3)
+    with pytest.raises(StoreUnavailable, match="looked at for too long"):
+        store.delete("a")
+    assert store.delete("a") is True
+    store.close()
+
+
+@pytest.mark.fault("N2", "N3")
 def test_an_operation_ends_when_its_patience_does(silent_url: str) -> None:
     """However many attempts it has left, and what comes after it is tried once only."""
     store = S3Store(
