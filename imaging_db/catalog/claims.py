@@ -360,12 +360,15 @@ def _fenced(connection: Connection, claim: Claim, change: Update) -> None:
 
 
 def _lost(connection: Connection, claim: Claim) -> DatasetBusy:
+    """Return what became of a dataset whose claim is another's now."""
     row = connection.execute(
         select(
             DatasetRow.status, DatasetRow.claim_token, SecondsSince(DatasetRow.claim_heartbeat)
         ).where(DatasetRow.dataset_serial == claim.serial)
     ).one_or_none()
-    if row is None:
-        return DatasetBusy(claim.serial, "another run", 0.0)
-    status, owner, seconds_ago = row
-    return _busy(claim.serial, status, owner or "another run", seconds_ago or 0.0)
+    status, owner, seconds_ago = row or (None, None, None)
+    busy = DatasetBusy(claim.serial, owner or "another run", seconds_ago or 0.0)
+    became = {None: "was deleted by another run", _READY: "was uploaded by another run"}
+    busy.message = f"{claim.serial} {became.get(status, 'was taken over by another run')} meanwhile"
+    busy.hint = "rerun later"
+    return busy

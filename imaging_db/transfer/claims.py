@@ -163,5 +163,7 @@ class HeldClaim:
         """Free the claim after a failure; where that fails too, it goes stale by itself."""
         try:
             self._catalog.release(self.claim)
+        except DatasetBusy as lost:  # which the run itself tells
+            _log.debug("%s", lost)
         except ImagingDBError as error:
             _log.warning("claim on %s was not released: %s", self.claim.serial, error)
