@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -52,9 +53,9 @@ def run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except SystemExit as stop:  # argparse: 0 after --help and --version, 2 for a mistake
         return int(stop.code or 0)
     _listen_for_sigterm()
-    _repeat_swallowed_stops()
     logging.basicConfig(level=logging.WARNING, format="note: %(message)s", stream=sys.stderr)
-    return _guarded(args.run, args)
+    with _stops_repeated():
+        return _guarded(args.run, args)
 
 
 def _guarded(work: Run, args: argparse.Namespace) -> int:
@@ -75,6 +76,8 @@ def _guarded(work: Run, args: argparse.Namespace) -> int:
         traceback.print_exc()
         output.errors(RuntimeError("this is a bug in imaging_db; please report the lines above"))
         return BUG
+    finally:
+        failpoints.arm("")  # whoever called us in their own process goes on
     return code
 
 
@@ -101,23 +104,28 @@ def _listen_for_sigterm() -> None:
         return
 
 
-def _repeat_swallowed_stops() -> None:
+@contextmanager
+def _stops_repeated() -> Iterator[None]:
     """Repeat a stop that Python could not raise where it arrived, such as in the lock of an import."""
     told_before = sys.unraisablehook
-    if getattr(told_before, "repeats_stops", False):
-        return
+    again: list[threading.Timer] = []
 
     def told(found: sys.UnraisableHookArgs) -> None:
         if not isinstance(found.exc_value, KeyboardInterrupt):
             told_before(found)
             return
         number = int(getattr(found.exc_value, "signal_number", signal.SIGINT))
-        again = threading.Timer(0.05, _stop_main_thread, (number,))
-        again.daemon = True
-        again.start()
+        again.append(threading.Timer(0.05, _stop_main_thread, (number,)))
+        again[-1].daemon = True
+        again[-1].start()
 
-    told.repeats_stops = True  # type: ignore[attr-defined]
     sys.unraisablehook = told
+    try:
+        yield
+    finally:
+        sys.unraisablehook = told_before
+        for timer in again:
+            timer.cancel()
 
 
 def _stop_main_thread(number: int) -> None:

@@ -56,7 +56,7 @@ def lab_at(server: StrictS3, folder: Path) -> Lab:
     return make_lab(DatabaseSettings("sqlite", str(folder / "catalog.sqlite")), store, folder)
 
 
-# FAULT @pytest.mark.fault("S2")
+@pytest.mark.fault("S2")
 def test_every_lab_is_tried_and_left_as_it_was(lab: Lab, doctor: Doctor) -> None:
     from imaging_db import ImagingDB
 
@@ -79,7 +79,7 @@ def test_a_folder_tells_how_files_get_their_names(small_lab: Lab, doctor: Doctor
     assert not list(Path(small_lab.settings.store.access).iterdir())
 
 
-# FAULT @pytest.mark.fault("N10")
+@pytest.mark.fault("N10")
 def test_a_server_that_ignores_if_none_match_is_a_warning(
     rclone_bucket: StoreSettings, tmp_path: Path, doctor: Doctor
 ) -> None:
@@ -112,7 +112,7 @@ def test_a_server_without_checksums_is_a_warning(
         assert doctor(lab_at(server, tmp_path))["checksums"]["state"] == "warning"
 
 
-# FAULT @pytest.mark.fault("N12")
+@pytest.mark.fault("N12")
 @pytest.mark.parametrize("seconds", [0, -60, 3600])
 def test_the_clock_of_the_server_is_compared(
     seconds: int, strict_s3: StrictS3, tmp_path: Path, doctor: Doctor
@@ -138,7 +138,7 @@ def test_a_bucket_that_is_not_there_ends_with_its_code(
     assert "put" not in found
 
 
-# FAULT @pytest.mark.fault("S2")
+@pytest.mark.fault("S2")
 @pytest.mark.skipif(os.name == "nt", reason="modes are of POSIX")
 def test_files_with_secrets_that_others_can_read_are_warned_of(
     strict_s3: StrictS3, tmp_path: Path, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
@@ -209,7 +209,7 @@ def test_ways_that_others_can_listen_to_are_told(
     assert not list(doctor_network.database(database))
 
 
-# FAULT @pytest.mark.fault("B11")
+@pytest.mark.fault("B11")
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "ceph"])
 def test_a_disk_of_the_network_is_recognised(kind: str, tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"

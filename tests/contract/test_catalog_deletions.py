@@ -257,7 +257,7 @@ def test_a_deleting_run_of_the_past_can_do_nothing(catalog: Catalog) -> None:
         lambda: catalog.begin_delete(SERIAL, token="zombie"),
     ]
     for attempt in attempts:
-        with pytest.raises(DatasetBusy, match="taken over by another run|being deleted by next"):
+        with pytest.raises(DatasetBusy, match=r"taken over by another run|being deleted by next"):
             attempt()
     assert [(one.owner, one.stored) for one in catalog.pending()] == [("next", 1)]
     catalog.finish_delete(claim)

@@ -81,7 +81,7 @@ def _ome_xml(data: bytes, folder: Path) -> None:
 
 def _imagej(data: bytes, folder: Path) -> None:
     text = data.decode("utf-8", "replace")
-    torn(text, ended=bool(len(text) % 2), software="tifffile.py")
+    torn(text, ended=bool(len(text) % 2))
     lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     shaped = parse_shaped(text)
     for pages in (1, 50):

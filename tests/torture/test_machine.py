@@ -141,8 +141,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(kill=kills)
     def collect(self, kill: tuple[str, int] | None) -> None:
-        line = self.bench.saying("gc", "--older_than", "0", "--unknown", "--yes")
-        done = self.run(line, kill)
+        done = self.run(self.bench.collecting(), kill)
         assert done.code in (0, -9), done.told
         if done.code == 0:
             assert self.bench.unfinished() == []
