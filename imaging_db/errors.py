@@ -39,6 +39,7 @@ The number is the exit code of the command lines. A message is one line: what, w
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -296,3 +297,18 @@ class Interrupted(ImagingDBError):
     def __init__(self, message: str, *, signal_number: int = 2) -> None:
         self.exit_code = 128 + signal_number
         super().__init__(message)
+
+
+_USED_UP = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+
+
+def used_up(error: BaseException) -> StoreUnavailable | None:
+    """Return the error of a system that has no more files or memory to give; None for any other."""
+    if not isinstance(error, OSError) or error.errno not in _USED_UP:
+        return None
+    found = StoreUnavailable(
+        f"the system has no more to give: {error.strerror}",
+        hint="close other programs, or raise the limit (ulimit -n), and rerun",
+    )
+    found.__cause__ = error
+    return found

@@ -17,7 +17,7 @@ from types import FrameType
 from imaging_db import __version__, failpoints
 from imaging_db.cli import output
 from imaging_db.cli.exit_codes import BUG
-from imaging_db.errors import ImagingDBError
+from imaging_db.errors import ImagingDBError, used_up
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -72,7 +72,11 @@ def _guarded(work: Run, args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         output.errors(InterruptedError("interrupted; rerun to continue"))
         return 128 + int(getattr(stop, "signal_number", signal.SIGINT))
-    except Exception:  # noqa: BLE001 - the one place where a bug becomes an exit code
+    except Exception as error:  # noqa: BLE001 - the one place where a bug becomes an exit code
+        told = used_up(error)
+        if told is not None:
+            output.errors(told)
+            return told.exit_code
         traceback.print_exc()
         output.errors(RuntimeError("this is a bug in imaging_db; please report the lines above"))
         return BUG

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,8 +12,8 @@ from imaging_db.errors import (
     DatasetNotFound,
     ImagingDBError,
     Interrupted,
-    StoreUnavailable,
     UnexpectedError,
+    used_up,
 )
 from imaging_db.transfer.compare import kept_otherwise
 from imaging_db.transfer.plan import Planner, UploadPlan
@@ -23,8 +22,6 @@ from imaging_db.transfer.upload import Uploader
 
 Planned = UploadPlan | UploadReport
 _log = logging.getLogger(__name__)
-
-_USED_UP = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 
 def plan_rows(manifest: Manifest, planner: Planner) -> Iterator[Planned]:
@@ -112,13 +109,9 @@ def _with_codec(report: UploadReport, plan: UploadPlan, uploader: Uploader) -> U
 
 
 def _bug(error: Exception) -> ImagingDBError:
-    if isinstance(error, OSError) and error.errno in _USED_UP:
-        used_up = StoreUnavailable(
-            f"the system has no more to give: {error.strerror}",
-            hint="close other programs, or raise the limit (ulimit -n), and rerun",
-        )
-        used_up.__cause__ = error
-        return used_up
+    found = used_up(error)
+    if found is not None:
+        return found
     _log.error("a bug in imaging_db", exc_info=error)
     bug = UnexpectedError(f"{type(error).__name__}: {error}", hint="please report the lines above")
     bug.__cause__ = error

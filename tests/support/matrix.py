@@ -130,6 +130,7 @@ class _Collected:
         self._shown: dict[str, Shown] = defaultdict(Shown)
         self._failed: set[str] = set()
         self._skipped: dict[str, str] = {}
+        self._faults = self._tests = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -142,6 +143,9 @@ class _Collected:
     def _count(self, report: pytest.TestReport) -> None:
         told = dict(report.user_properties)
         names = told.get(_SHOWS, ())
+        if names and report.nodeid not in self._skipped:
+            self._tests += 1
+            self._faults += int(str(told.get(_INJECTED, 1)))
         for name in names if isinstance(names, list) else ():
             shown = self._shown[name]
             if report.nodeid in self._failed:
@@ -155,4 +159,5 @@ class _Collected:
 
     def pytest_sessionfinish(self) -> None:
         found = {name: asdict(shown) for name, shown in sorted(self._shown.items())}
-        self._out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        told = {"tests": self._tests, "faults": self._faults, "rows": found}
+        self._out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

@@ -40,7 +40,7 @@ seen is incomplete; the same command once more ends as an undisturbed run does, 
 
 def main() -> int:
     """Write the page; return 1 where a row does not hold."""
-    shown = {name: Shown(**values) for name, values in _json("matrix.json").items()}
+    shown = {name: Shown(**values) for name, values in _json("matrix.json").get("rows", {}).items()}
     rows = read_rows()
     PAGE.write_text("\n".join(_page(rows, shown)), encoding="utf-8")
     bad = [name for name in rows if _result(rows[name], shown.get(name)).startswith("**")]
@@ -91,10 +91,11 @@ def _result(row: Row, shown: Shown | None) -> str:
 def _summary(rows: dict[str, Row], shown: dict[str, Shown]) -> Iterator[str]:
     held = [name for name in rows if _result(rows[name], shown.get(name)).startswith("held")]
     open_rows = [name for name in rows if name not in held]
-    run = _json("run.json")
+    run, found = _json("run.json"), _json("matrix.json")
     yield f"**{len(held)} of {len(rows)} rows held.** Not shown: {', '.join(open_rows) or 'none'}.\n"
     if run:
-        yield f"Measured {run['date']} on {run['machine']}, in {run['seconds']} s.\n"
+        yield f"Measured {run['date']} on {run['machine']}, in {run['seconds']} s:"
+        yield f"{found['faults']} faults and hostile inputs in {found['tests']} tests.\n"
 
 
 def _cuts() -> Iterator[str]:
