@@ -94,7 +94,8 @@ def _summary(rows: dict[str, Row], shown: dict[str, Shown]) -> Iterator[str]:
     run, found = _json("run.json"), _json("matrix.json")
     yield f"**{len(held)} of {len(rows)} rows held.** Not shown: {', '.join(open_rows) or 'none'}.\n"
     if run:
-        yield f"Measured {run['date']} on {run['machine']}, in {run['seconds']} s:"
+        size = "at the size of every day" if run["length"] == "0" else "at length"
+        yield f"Measured {run['date']} {size}, on {run['machine']}, in {run['seconds']} s:"
         yield f"{found['faults']} faults and hostile inputs in {found['tests']} tests.\n"
 
 

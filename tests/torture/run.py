@@ -35,6 +35,7 @@ def main() -> int:
     run = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": f"{found['cores']} cores of {found['processor'].partition(' (')[0]}, {found['system']}",
+        "length": environment["IMAGING_DB_TEST_TORTURE"],
         "seconds": round(time.monotonic() - started),
     }
     (RESULTS / "run.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
