@@ -53,7 +53,7 @@ clean:  ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) demo build *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 
 # Everything that a mark names as a row of the fault matrix, with many more faults than `make test` injects.
-torture: $(VENV)/installed-test  ## inject thousands of faults, ten minutes; writes docs/reliability.md
+torture: $(VENV)/installed-test  ## inject thousands of faults, twenty minutes or more; writes docs/reliability.md
 	$(BIN)/python -m tests.torture.run
 
 broken: $(VENV)/installed-test  ## break the program on purpose in many ways, and see each noticed

@@ -201,6 +201,11 @@ def _check_unshared(
 ) -> None:
     if found.status == _DELETING and not found.nbr_objects:
         return  # a reservation: only its row goes
+    if not found.storage_dir.strip("/"):
+        raise Conflict(
+            f"the row of {found.dataset_serial} names no folder of the store",
+            hint="it would be everything: restore the catalog from a backup",
+        )
     _check_childless(connection, found, besides)
     sharing = _named(
         connection, found, func.rtrim(DatasetRow.storage_dir, "/") == found.storage_dir.rstrip("/")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from imaging_db.catalog import Catalog
 from imaging_db.config.settings import DatabaseSettings
@@ -378,3 +379,14 @@ def test_overwriting_runs_at_once_leave_one_whole_upload(database: DatabaseSetti
     with Catalog.open(database) as catalog:
         assert catalog.count_frames(SERIAL) == 3
         assert catalog.pending() == []
+
+
+@pytest.mark.parametrize("directory", ["", "/"])
+def test_a_row_that_names_no_folder_is_not_deleted(catalog: Catalog, directory: str) -> None:
+    """Its objects would be all that the store holds."""
+    store(catalog, [frame()])
+    with catalog._transactions.engine.begin() as connection:
+        connection.execute(text("UPDATE data_set SET storage_dir = :d"), {"d": directory})
+    with pytest.raises(Conflict, match="names no folder of the store"):
+        catalog.begin_delete(SERIAL, token="me")
+    assert catalog.dataset(SERIAL).status is DatasetStatus.READY
