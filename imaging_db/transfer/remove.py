@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from imaging_db.transfer.pool import REMOTE_PUTS, pooled, worker_count
 from imaging_db.transfer.report import Progress, Silent, noun_of
 
 _DELETE_TRIES = 4
+_COARSE = timedelta(seconds=2)  # S3 and FAT tell times in whole seconds
 
 
 @dataclass(slots=True)
@@ -84,8 +85,9 @@ def remove_hidden(
 ) -> int:
     """Return how many objects of a dataset were deleted whose deletion is claimed, and then its rows.
 
-    With a ``tally`` what killed runs left below its prefix goes, too. Of a reservation only the row goes:
-    what lies there is another catalog's.
+    With a ``tally`` what killed runs left below its prefix goes, too. Of a reservation only the row goes,
+    and of an upload that was never complete what was put since it began: what lies there else is another
+    catalog's.
     """
     if is_reservation(dataset):
         return _finish_rows(catalog, claim)
@@ -95,6 +97,7 @@ def remove_hidden(
             store,
             dataset.storage_dir,
             check=held.check_to_delete,
+            wanted=_own(dataset),
             workers=_workers(dataset.storage),
             tally=tally,
             progress=progress,
@@ -106,6 +109,14 @@ def remove_hidden(
         failpoints.reach("objects.deleted")
         catalog.finish_delete(claim)
     return removed
+
+
+def _own(dataset: Dataset) -> Callable[[ObjectInfo], bool]:
+    """Return what tells objects of a dataset from older ones, which an upload only found in its folder."""
+    began = dataset.created_at
+    if dataset.published_at is not None or began is None:
+        return lambda found: True
+    return lambda found: found.modified is None or found.modified >= began - _COARSE
 
 
 def _finish_rows(catalog: Catalog, claim: Claim) -> int:
@@ -200,10 +211,11 @@ def preview(catalog: Catalog, serial: str, *, besides: Collection[str] = frozens
     )
 
 
-def count_below(store: Store, directory: str) -> Tally:
-    """Return what the store has below a folder: objects, and what killed runs left."""
-    tally = Tally()
-    for found in chain(store.list(directory), store.leftovers(directory)):
+def count_below(store: Store, dataset: Dataset) -> Tally:
+    """Return what a deletion takes of the store: objects, and what killed runs left."""
+    tally, directory = Tally(), dataset.storage_dir
+    own = filter(_own(dataset), store.list(directory))
+    for found in chain(own, store.leftovers(directory)):
         tally.add(found.size)
     return tally
 
@@ -212,7 +224,7 @@ def would_delete(store: Store, found: Deletable, *, rows_only: bool) -> DeleteRe
     """Return the report of a deletion to come: what is in the store is counted."""
     if rows_only or is_reservation(found.dataset):
         return delete_report(found, Tally())
-    return delete_report(found, count_below(store, found.dataset.storage_dir))
+    return delete_report(found, count_below(store, found.dataset))
 
 
 def require_shown(found: Deletable, shown: DeleteReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,25 @@ def test_an_unfinished_upload_is_deleted_with_what_it_left(bench: Bench) -> None
     done = bench.do(bench.saying("delete", serial, "--yes"))
     assert done.stdout.startswith(f"deleted {serial}: ")
     assert (bench.unfinished(), strays(bench, []), bench.temporaries()) == ([], [], [])
+
+
+def test_an_upload_that_only_began_takes_nothing_that_was_there_before(bench: Bench) -> None:
+    """Another catalog has the same id in the same store; the claim alone makes its objects not ours."""
+    if not bench.is_local:
+        pytest.skip("only a folder lets a test set the times of objects")
+    serial = bench.new()
+    there = Path(
+        bench.lab.settings.store.access, "raw_frames", serial, "im_c000_z000_t000_p000.png"
+    )
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"another catalog's")
+    os.utime(there, (1.6e9, 1.6e9))
+    assert bench.run(bench.uploading(serial), failpoint="claim.taken:kill").code == -9
+    shown = bench.do(bench.saying("delete", serial, "--dry-run"))
+    assert "0 B" in shown.stdout
+    bench.do(bench.saying("delete", serial, "--yes"))
+    assert bench.unfinished() == []
+    assert there.read_bytes() == b"another catalog's"
 
 
 def test_a_parent_is_deleted_with_its_children_or_after_them_but_not_before(bench: Bench) -> None:
