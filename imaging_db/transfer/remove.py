@@ -97,7 +97,7 @@ def remove_hidden(
             store,
             dataset.storage_dir,
             check=held.check_to_delete,
-            wanted=_own(dataset),
+            wanted=own_objects(dataset),
             workers=_workers(dataset.storage),
             tally=tally,
             progress=progress,
@@ -111,7 +111,7 @@ def remove_hidden(
     return removed
 
 
-def _own(dataset: Dataset) -> Callable[[ObjectInfo], bool]:
+def own_objects(dataset: Dataset) -> Callable[[ObjectInfo], bool]:
     """Return what tells objects of a dataset from older ones, which an upload only found in its folder."""
     began = dataset.created_at
     if dataset.published_at is not None or began is None:
@@ -214,7 +214,7 @@ def preview(catalog: Catalog, serial: str, *, besides: Collection[str] = frozens
 def count_below(store: Store, dataset: Dataset) -> Tally:
     """Return what a deletion takes of the store: objects, and what killed runs left."""
     tally, directory = Tally(), dataset.storage_dir
-    own = filter(_own(dataset), store.list(directory))
+    own = filter(own_objects(dataset), store.list(directory))
     for found in chain(own, store.leftovers(directory)):
         tally.add(found.size)
     return tally

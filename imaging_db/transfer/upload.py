@@ -27,6 +27,7 @@ from imaging_db.transfer.plan import UploadPlan
 from imaging_db.transfer.pool import REMOTE_PUTS, worker_count
 from imaging_db.transfer.remove import (
     is_reservation,
+    own_objects,
     preview,
     remove_dataset,
     remove_objects,
@@ -164,19 +165,23 @@ class Uploader:
         content of this source is taken over frame by frame. Everything else stays, unless this catalog
         knows of the unfinished upload and the user said --overwrite.
         """
-        directory = plan.draft.storage_dir
+        directory, removed = plan.draft.storage_dir, 0
         if self.overwrite and held.claim.cleared:
-            return self._empty(held, directory)
+            removed = self._empty(held, directory)
         there = {found.key for found in self.store.list(directory)}
         strays = there - plan.keys() if there else there
         if strays:
             raise ObjectsInTheWay(f"{directory}/", len(strays), self.store.address)
-        return 0
+        return removed
 
     def _empty(self, held: HeldClaim, directory: str) -> int:
-        """Return how many objects were removed from a folder, in which no other dataset lies."""
-        self.catalog.preview_delete(held.claim.serial, token=held.claim.token)
-        return remove_objects(self.store, directory, check=held.check_to_delete)
+        """Return how many objects that this upload put were removed from its folder.
+
+        What is older than its row is of another catalog, which keeps its datasets in the same store.
+        """
+        found = self.catalog.preview_delete(held.claim.serial, token=held.claim.token)
+        own = own_objects(found.dataset)
+        return remove_objects(self.store, directory, check=held.check_to_delete, wanted=own)
 
     def _workers(self, plan: UploadPlan) -> int:
         return worker_count(self.workers, frame_bytes=plan.frame_bytes)

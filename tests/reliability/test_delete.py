@@ -76,6 +76,24 @@ def test_an_upload_that_only_began_takes_nothing_that_was_there_before(bench: Be
     assert there.read_bytes() == b"another catalog's"
 
 
+@pytest.mark.parametrize("name", ["im_c000_z000_t000_p000.png", "another.png"])
+def test_overwriting_after_an_upload_that_only_began_takes_nothing_that_was_there_before(
+    bench: Bench, name: str
+) -> None:
+    if not bench.is_local:
+        pytest.skip("only a folder lets a test set the times of objects")
+    serial = bench.new()
+    there = Path(bench.lab.settings.store.access, "raw_frames", serial, name)
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"another catalog's")
+    os.utime(there, (1.6e9, 1.6e9))
+    assert bench.run(bench.uploading(serial), failpoint="claim.taken:kill").code == -9
+    command, line = bench.uploading(serial, "other")
+    refused = bench.run((command, [*line, "--overwrite"]))
+    check_told(refused, code=7)
+    assert there.read_bytes() == b"another catalog's"
+
+
 def test_a_parent_is_deleted_with_its_children_or_after_them_but_not_before(bench: Bench) -> None:
     parent, child = bench.new(), bench.new()
     bench.do(bench.uploading(parent))

@@ -21,7 +21,7 @@ from tests.support.reliability_page import RESULTS
 _LENGTHS = {
     "IMAGING_DB_TEST_TORTURE": "1",
     "IMAGING_DB_TEST_NETWORK": "1",
-    "IMAGING_DB_TEST_KILLS": "40",
+    "IMAGING_DB_TEST_KILLS": "24",
 }
 
 

@@ -222,7 +222,7 @@ def test_whatever_is_done_in_whatever_order_the_model_holds(
         run_state_machine_as_test(
             make,
             settings=settings(
-                max_examples=few_or(2, 12),
+                max_examples=few_or(2, 9),
                 stateful_step_count=few_or(6, 20),
                 derandomize=not FULL,
                 database=None,

@@ -37,7 +37,7 @@ from tests.torture.works import Download
 
 pytestmark = pytest.mark.skipif(not FORKS, reason="commands cannot be forked here")
 
-ROUNDS = few_or(2, 15)
+ROUNDS = few_or(2, 10)
 MOST = 8
 SOURCES = ("frames", "other")
 BUSY, CONFLICT, NOT_FOUND, DAMAGED, REPLACED = 8, 7, 2, 6, 5
