@@ -1,6 +1,7 @@
 # Every target makes what it needs in .venv; `make help` lists them.
 PYTHON ?= python3
 VENV := .venv
+READERS := .venv-readers
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
 else
@@ -31,13 +32,18 @@ $(VENV)/installed-bench: pyproject.toml setup.py $(KERNEL) | $(BIN)/python
 	$(PIP) install --editable '.[bench]'
 	@touch $@ $(VENV)/installed-test $(VENV)/installed
 
+$(READERS)/installed: tests/readers.txt
+	$(PYTHON) -m venv $(READERS)
+	$(READERS)/$(notdir $(BIN))/python -m pip --disable-pip-version-check --quiet install -r tests/readers.txt
+	@touch $@
+
 demo: $(VENV)/installed  ## upload, query, download and verify a real acquisition, in ./demo
 	$(BIN)/imaging-db demo demo
 
-test: $(VENV)/installed-test  ## run all tests, with PostgreSQL and two S3 servers
+test: $(VENV)/installed-test $(READERS)/installed  ## run all tests, with PostgreSQL and two S3 servers
 	$(BIN)/python -m pytest -n auto
 
-coverage: $(VENV)/installed-test  ## run all tests and hold branch coverage above the mark
+coverage: $(VENV)/installed-test $(READERS)/installed  ## run all tests and hold branch coverage above the mark
 	$(BIN)/python -m pytest -n auto --cov --cov-report=
 	for part in model config transfer catalog; do \
 	  echo "$$part:" && $(BIN)/python -m coverage report --include="imaging_db/$$part/*" --fail-under=90 || exit 1; \
@@ -50,7 +56,7 @@ lint: $(VENV)/installed-test  ## check style, types, layers and lockstep
 	$(BIN)/lint-imports
 
 clean:  ## remove the virtual environment and what the demo made
-	rm -rf $(VENV) demo build *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(READERS) demo build *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 
 # Everything that a mark names as a row of the fault matrix, with many more faults than `make test` injects.
 torture: $(VENV)/installed-test  ## inject thousands of faults, twenty minutes or more; writes docs/reliability.md

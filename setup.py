@@ -28,6 +28,7 @@ setup(
     package_data={
         "imaging_db": ["py.typed", "codecs/_kernel.pyi"],
         "imaging_db.migrations": ["*.mako"],
+        "imaging_db.napari": ["napari.yaml"],
         "imaging_db.sample": ["*", "*/*"],
     },
     ext_modules=[

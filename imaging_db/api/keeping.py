@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from imaging_db.config import Settings, StoreSettings
+from imaging_db.api.opened import Opened
+from imaging_db.config import StoreSettings
 
 if TYPE_CHECKING:
-    from imaging_db.catalog import Catalog, Deletable, Unfinished
+    from imaging_db.catalog import Deletable, Unfinished
     from imaging_db.model import Dataset
     from imaging_db.stores.base import Store
     from imaging_db.transfer import Progress
@@ -21,24 +22,8 @@ def _nobody(found: object) -> None:
     """Hear what was found and say nothing."""
 
 
-class Keeping:
+class Keeping(Opened):
     """What `imaging_db.api.ImagingDB` can do beside."""
-
-    settings: Settings
-
-    @property
-    def catalog(self) -> Catalog:
-        """Return the catalog."""
-        raise NotImplementedError
-
-    @property
-    def store(self) -> Store:
-        """Return the store that uploads go to."""
-        raise NotImplementedError
-
-    def store_of(self, dataset: Dataset) -> Store:
-        """Return the store that holds a dataset."""
-        raise NotImplementedError
 
     def delete(
         self,

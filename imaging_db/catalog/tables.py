@@ -10,7 +10,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import Boolean, CheckConstraint, ForeignKey, Index, MetaData, UniqueConstraint
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    MetaData,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from imaging_db.catalog.types import (
@@ -134,8 +142,9 @@ class AcquisitionRow(Base):
 class FrameRow(Base):
     """One frame. ``sha256`` is of the pixels, ``object_sha256`` of the stored bytes.
 
-    ``width``, ``height``, ``colors`` and ``dtype`` are NULL where they are the acquisition's. The last five
+    ``width``, ``height``, ``colors`` and ``dtype`` are NULL where they are the acquisition's. The last eight
     columns are its quality, all NULL where nothing was measured; see `imaging_db.model.FrameQuality`.
+    ``is_repeat`` tells that a frame before it, in the order of the names, has the same pixels.
     """
 
     __tablename__ = "frames"
@@ -192,6 +201,9 @@ class FrameRow(Base):
     intensity_mean: Mapped[float | None]
     saturated_share: Mapped[float | None]
     focus: Mapped[float | None]
+    intensity_p01: Mapped[float | None]
+    intensity_p99: Mapped[float | None]
+    is_repeat: Mapped[bool | None]
 
 
 class FileRow(Base):
@@ -207,3 +219,30 @@ class FileRow(Base):
     metadata_json: Mapped[dict[str, Any]]
     dataset_id: Mapped[int] = mapped_column(ForeignKey("data_set.id", ondelete="CASCADE"))
     size: Mapped[int | None] = mapped_column(BigWhole())
+
+
+class AnnotationRow(Base):
+    """A tag, or a note with a value, that someone gave a dataset; what was taken back stays as history."""
+
+    __tablename__ = "annotation"
+    __table_args__ = (
+        CheckConstraint("(removed_at IS NULL) = (removed_by IS NULL)", name="removed"),
+        Index(
+            "uq_annotation_now",
+            "dataset_serial",
+            "key",
+            unique=True,
+            sqlite_where=text("removed_at IS NULL"),
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+        Index(None, "key", "value"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_serial: Mapped[str]
+    key: Mapped[str]
+    value: Mapped[str | None]
+    author: Mapped[str]
+    created_at: Mapped[datetime]
+    removed_by: Mapped[str | None]
+    removed_at: Mapped[datetime | None]

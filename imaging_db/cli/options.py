@@ -108,7 +108,7 @@ def open_db(args: argparse.Namespace) -> ImagingDB:
     """Return the database that the options of a command name."""
     from imaging_db.api import ImagingDB
 
-    return ImagingDB.open(
+    return ImagingDB.connect(
         login=args.login,
         config=getattr(args, "config", None),
         storage=getattr(args, "storage", None),

@@ -188,7 +188,7 @@ def test_a_parser_that_does_not_exist_is_told_before_anything_starts(
 
 
 def test_a_database_that_was_never_used_has_no_datasets(tmp_path: Path) -> None:
-    with ImagingDB.open() as db:
+    with ImagingDB.connect() as db:
         assert list(db.datasets()) == []
 
 

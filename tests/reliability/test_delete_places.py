@@ -246,7 +246,7 @@ def test_a_dataset_is_not_deleted_from_a_copy_of_its_store(
 ) -> None:
     copy = shutil.copytree(root_of(small_lab), small_lab.folder / "copy")
     login, config = small_lab.write_files()
-    named = ImagingDB.open(login, config, storage="local", storage_access=str(copy))
+    named = ImagingDB.connect(login, config, storage="local", storage_access=str(copy))
     with named as db, pytest.raises(StoreDenied, match="is another store"):
         db.delete(small_lab.serial(), objects_lost=lost)
     assert len(list(copy.rglob("*.png"))) == len(small_lab.keys()) == 3

@@ -263,7 +263,7 @@ def test_a_copy_that_is_named_gets_what_is_recorded_and_no_row_is_changed(small_
     before, copy = everything(small_lab), second_store(small_lab)
     keys = rot(with_store(small_lab, Path(copy.access)), ("delete", "cut"))
     login, config = small_lab.write_files()
-    with ImagingDB.open(login, config, storage_access=copy.access) as db:
+    with ImagingDB.connect(login, config, storage_access=copy.access) as db:
         report = db.repair(small_lab.serial(), source=source)
         assert (report.repaired, report.reencoded, report.wrong) == (1, 0, 1)
         assert f"{keys['delete']} can be encoded only to other bytes" in str(report.failures[0])

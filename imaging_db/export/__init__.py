@@ -1,0 +1,1 @@
+"""What others can open: OME-Zarr, OME-TIFF, folders of TIFF files, packs to publish, and pictures."""

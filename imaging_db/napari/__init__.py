@@ -1,0 +1,1 @@
+"""The reader of napari: frames of a dataset as layers."""
