@@ -29,7 +29,18 @@ from benchmarks.scratch import QUICK, scratch
 
 _HERE = Path(__file__).parent
 _OUT = _HERE.parent / "docs" / "benchmarks.md"
-_ORDER = ("encoder", "parse", "catalog", "s3", "upload", "download", "size", "start", "convert")
+_ORDER = (
+    "encoder",
+    "parse",
+    "catalog",
+    "s3",
+    "upload",
+    "download",
+    "read",
+    "size",
+    "start",
+    "convert",
+)
 _QUICK_REPEATS = 2
 _LONGEST = 3600.0
 

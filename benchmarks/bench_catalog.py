@@ -5,25 +5,18 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, update
-
-from benchmarks.catalog_fill import Grid, fill
+from benchmarks.catalog_fill import Grid
 from benchmarks.catalog_inserts import Way, core, driver_alone, frames, orm, ours
+from benchmarks.catalogs import OWNER, Database, databases, filled
 from benchmarks.result import Result
 from benchmarks.scratch import is_quick, working_folder
 from imaging_db.catalog import Catalog
-from imaging_db.catalog.functions import UtcNow
-from imaging_db.catalog.tables import AcquisitionRow, DatasetRow
-from imaging_db.config.settings import DatabaseSettings
 from imaging_db.model import FrameSelection, StoredFrame
-from tests.support.catalog_rows import acquisition, draft
+from tests.support.catalog_rows import draft
 
 _GROUP = "Catalog"
-_OWNER = "benchmark"
 _ROWS = 100_000
 _OURS = "imaging_db, one call"
 _RATES = {"SQLite": 150_000, "PostgreSQL": 60_000}
@@ -42,48 +35,15 @@ _SELECTIONS = {
 
 def run(*, repeats: int = 5) -> Iterator[Result]:
     """Give rows a second of inserts and milliseconds of selections, on both databases."""
-    with working_folder("catalog") as folder, _server() as server:
-        databases = {"SQLite": _Database(folder), "PostgreSQL": _Database(folder, server)}
-        for name, database in databases.items():
+    with working_folder("catalog") as folder, databases(folder) as both:
+        for name, database in both.items():
             yield from _inserts(name, database, repeats)
         for size in _SIZES[:2] if is_quick() else _SIZES:
-            for name, database in databases.items():
+            for name, database in both.items():
                 yield from _selections(name, database, size, repeats)
 
 
-@contextmanager
-def _server() -> Iterator[Any]:
-    from tests.support.postgres import PostgresServer
-    from tests.support.postgres_process import running
-
-    with running() as process:
-        yield PostgresServer(process)
-
-
-class _Database:
-    """Fresh catalogs, one after the other, of one kind of database."""
-
-    def __init__(self, folder: Path, server: Any = None) -> None:
-        self._folder, self._server, self._number = folder, server, 0
-
-    @contextmanager
-    def fresh(self) -> Iterator[tuple[Catalog, Any]]:
-        """Give an empty catalog, and what runs statements in it as PostgreSQL's superuser."""
-        if self._server is None:
-            self._number += 1
-            path = self._folder / f"{self._number}.sqlite"
-            with Catalog.open(DatabaseSettings("sqlite", str(path)), create=True) as catalog:
-                yield catalog, None
-            for left in self._folder.glob(f"{path.name}*"):
-                left.unlink()
-            return
-        settings = self._server.create()
-        with Catalog.open(settings, create=True) as catalog:
-            yield catalog, lambda *said: self._server.admin(*said, database=settings.dbname)
-        self._server.drop(settings)
-
-
-def _inserts(name: str, database: _Database, repeats: int) -> Iterator[Result]:
+def _inserts(name: str, database: Database, repeats: int) -> Iterator[Result]:
     """Compare our inserts with peers, slow ones with fewer rows, and with the driver's own limit."""
     count = _ROWS // 10 if is_quick() else _ROWS
     new = frames(count)
@@ -106,11 +66,11 @@ def _inserts(name: str, database: _Database, repeats: int) -> Iterator[Result]:
         yield Result(_GROUP, f"insert into {name}", contender, "rows/s", tuple(found), **asked)
 
 
-def _rate(database: _Database, way: Way, new: Sequence[StoredFrame]) -> float:
+def _rate(database: Database, way: Way, new: Sequence[StoredFrame]) -> float:
     """Return the rows a second of one contender, in a catalog of its own."""
     first, others = new[:10], new[10:]
     with database.fresh() as (catalog, _):
-        claim = catalog.claim(draft(nbr_objects=len(new)), token=_OWNER)
+        claim = catalog.claim(draft(nbr_objects=len(new)), token=OWNER)
         catalog.add_frames(claim, first)  # connected and compiled
         put = way(catalog, claim, others)
         started = time.perf_counter()
@@ -119,11 +79,11 @@ def _rate(database: _Database, way: Way, new: Sequence[StoredFrame]) -> float:
     return len(others) / seconds
 
 
-def _selections(name: str, database: _Database, size: int, repeats: int) -> Iterator[Result]:
+def _selections(name: str, database: Database, size: int, repeats: int) -> Iterator[Result]:
     """Select a hundred frames of a dataset in the middle, and of the largest, in a warm catalog."""
     grids = _grids(size)
     with database.fresh() as (catalog, admin):
-        serials = _filled(catalog, grids, admin)
+        serials = filled(catalog, grids, admin)
         asked = {f"{size} rows": serials[len(serials) // 2]}
         if grids[-1] is _LARGE:
             asked[f"{size} rows, a dataset of {_LARGE.frames}"] = serials[-1]
@@ -164,20 +124,3 @@ def _grids(size: int) -> list[Grid]:
     large = [_LARGE] if size > _LARGE.frames else []
     small = (size - sum(grid.frames for grid in large)) // _SMALL.frames
     return [_SMALL] * small + large
-
-
-def _filled(catalog: Catalog, grids: Sequence[Grid], admin: Any) -> list[str]:
-    """Fill a catalog with ready datasets; return their serials."""
-    serials = [f"BENCH-2020-01-01-00-00-00-{number:04d}" for number in range(len(grids))]
-    for serial, grid in zip(serials, grids, strict=True):
-        catalog.claim(
-            draft(serial, grid.frames, acquisition=acquisition(grid.frames)), token=_OWNER
-        )
-    transactions = catalog._transactions
-    ids = transactions.read(
-        lambda c: c.scalars(select(AcquisitionRow.id).order_by(AcquisitionRow.dataset_id)).all()
-    )
-    fill(catalog, list(zip(ids, grids, strict=True)), admin=admin)
-    ready = update(DatasetRow).values(status="ready", claim_heartbeat=None, published_at=UtcNow())
-    transactions.write(lambda c: c.execute(ready))
-    return serials

@@ -39,7 +39,7 @@ _DEVICES = {
     "XY": ("Description", "HubID", "Name", "TransposeMirrorX", "TransposeMirrorY"),
     "Z": ("Description", "HubID", "Name", "Position", "UseSequences"),
 }  # fmt: skip
-_PROPERTIES = json.dumps(
+PROPERTIES = json.dumps(
     {
         f"{device}-{name}": f"{device.lower()} {name.lower()}"
         for device, names in _DEVICES.items()
@@ -111,7 +111,7 @@ def page_json(place: Coords, sizes: Sizes) -> str:
         "Width": sizes.side, "Height": sizes.side, "PixelSizeUm": 0.325, "Exposure-ms": 20,
         "XPositionUm": 1000 * p, "YPositionUm": 0, "ZPositionUm": 0.5 * z, "FileName": file_name(p),
     }  # fmt: skip
-    return json.dumps(own, separators=(",", ":"))[:-1] + "," + _PROPERTIES
+    return json.dumps(own, separators=(",", ":"))[:-1] + "," + PROPERTIES
 
 
 def ome_xml(sizes: Sizes) -> str:

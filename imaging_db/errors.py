@@ -42,7 +42,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imaging_db.model import Dataset
@@ -63,6 +63,14 @@ class ImagingDBError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it come back from another process as it is, whatever its class asks for when it is made."""
+        return _made_again, (type(self), self.args), self.__dict__
+
+
+def _made_again(kind: type[ImagingDBError], said: tuple[Any, ...]) -> ImagingDBError:
+    return kind.__new__(kind, *said)
 
 
 class UsageError(ImagingDBError, ValueError):

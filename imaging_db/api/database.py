@@ -22,10 +22,16 @@ from imaging_db.config import (
     read_manifest,
 )
 from imaging_db.errors import ConfigError, DatasetNotFound, SchemaOutOfDate
-from imaging_db.model import Dataset, DatasetQuery, FrameSelection
+from imaging_db.model import Dataset, DatasetQuery, Expression, FrameSelection, parse_expression
+from imaging_db.model.selection import Chosen
 
 if TYPE_CHECKING:
+    import xarray
+
+    from imaging_db.api.annotations import Annotations
+    from imaging_db.api.frame_search import FrameSearch
     from imaging_db.transfer import DownloadReport, Planner, Progress, UploadReport, VerifyReport
+    from imaging_db.transfer.backfill import BackfillReport
     from imaging_db.transfer.batch import Planned
     from imaging_db.transfer.check import CheckReport, StoreReport
     from imaging_db.transfer.repair import RepairReport
@@ -50,7 +56,12 @@ class ImagingDB(Keeping):
         self._opened(create=True)
 
     def datasets(self, query: DatasetQuery | None = None, **criteria: Any) -> Iterator[Dataset]:
-        """Yield the datasets that match, ordered by serial; criteria are fields of `DatasetQuery`."""
+        """Yield the datasets that match, ordered by serial; criteria are fields of `DatasetQuery`.
+
+        ``where`` may be text, as ``db.frames`` takes it. Raises `UsageError` where it cannot be read.
+        """
+        if isinstance(criteria.get("where"), str):
+            criteria["where"] = parse_expression(criteria["where"])
         default = self.settings.origins.get("database") == "embedded default"
         if default and self._catalog is None and self._has_no_file():
             return iter(())  # nothing was uploaded yet
@@ -59,6 +70,54 @@ class ImagingDB(Keeping):
     def dataset(self, serial: str) -> DatasetView:
         """Return one dataset; `DatasetNotFound` names similar ones."""
         return DatasetView(self, self.catalog.dataset(serial))
+
+    @property
+    def annotations(self) -> Annotations:
+        """Return what people say of the datasets: tags and notes, to read and to edit."""
+        from imaging_db.api.annotations import Annotations
+
+        return Annotations(self)
+
+    def open(
+        self,
+        serial: str,
+        channels: Chosen = None,
+        *,
+        slices: Chosen = None,
+        timepoints: Chosen = None,
+        positions: Chosen = None,
+        fill: float | None = None,
+        cache: bool = True,
+    ) -> xarray.DataArray:
+        """Return frames of a dataset as a lazy array with coordinates: T P C Z Y X, and S for colour.
+
+        Only frames that are needed are read, verified, once they are computed. Where frames of the block are
+        absent, ``fill`` says what stands for them; ``cache=False`` keeps no decoded frames in memory.
+        More in `imaging_db.api.arrays.data_array`.
+
+        Raises
+        ------
+        DatasetNotFound, NothingSelected
+            None can be seen; no frame of it matches.
+        UsageError
+            Frames differ in size or type, or some are absent and no ``fill`` was named.
+        """
+        frames = self.dataset(serial).frames(
+            channels, slices=slices, timepoints=timepoints, positions=positions
+        )
+        return frames.to_xarray(fill=fill, cache=cache)
+
+    def frames(self, where: str | Expression) -> FrameSearch:
+        """Return the frames of all datasets that fit a query, lazily; docs/queries.md tells the language.
+
+        Raises
+        ------
+        UsageError
+            The query cannot be read; tells the character.
+        """
+        from imaging_db.api.frame_search import FrameSearch
+
+        return FrameSearch(self, parse_expression(where) if isinstance(where, str) else where)
 
     def find(self, serial: str) -> Dataset | None:
         """Return a dataset, None where there is none, or not even a catalog yet."""
@@ -199,6 +258,23 @@ class ImagingDB(Keeping):
         dataset = self.catalog.dataset(serial)
         checker = Checker(self.catalog, self._at_hand(dataset), workers, progress or Silent())
         return checker.check(dataset, read_data=read_data)
+
+    def backfill(
+        self,
+        serial: str,
+        *,
+        selection: FrameSelection | None = None,
+        workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> BackfillReport:
+        """Return what was measured of frames that have no figures yet; see `Backfiller.backfill`."""
+        from imaging_db.transfer import Silent
+        from imaging_db.transfer.backfill import Backfiller
+
+        dataset = self.catalog.dataset(serial)
+        store = self._at_hand(dataset)
+        backfiller = Backfiller(self.catalog, store, workers, progress or Silent())
+        return backfiller.backfill(dataset, selection=selection)
 
     def check_store(self) -> StoreReport:
         """Return what the configured store holds that no dataset knows, and which are unfinished."""

@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from imaging_db.model import (
     Acquisition,
+    Annotation,
+    AnnotationChange,
+    AnnotationEdit,
     Dataset,
+    Expression,
     FrameSelection,
     StoredFile,
     StoredFrame,
     UploadType,
+    parse_expression,
 )
 from imaging_db.model.selection import Chosen
 
 if TYPE_CHECKING:
+    import dask.array
     import numpy.typing as npt
     import pandas as pd
+    import xarray
 
     from imaging_db.api.database import ImagingDB
 
@@ -68,6 +75,35 @@ class DatasetView:
         """Return the files of a dataset that was stored as it is."""
         return list(self._db.catalog.files(self.dataset.serial))
 
+    @property
+    def tags(self) -> list[str]:
+        """Return the keys that people gave it without a value."""
+        return [one.key for one in self._annotations() if one.value is None]
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Return the values that people gave it, by key."""
+        return {one.key: one.value for one in self._annotations() if one.value is not None}
+
+    def annotate(
+        self, *tags: str, author: str | None = None, **notes: str
+    ) -> list[AnnotationChange]:
+        """Give it tags and notes, all or none, and return what each came to.
+
+        A note whose key is no name in Python is set with ``db.annotations.set(serial, key, value)``.
+
+        Raises
+        ------
+        UsageError
+            A key, value or author that cannot be kept.
+        """
+        given = [*((tag, None) for tag in tags), *notes.items()]
+        edits = [AnnotationEdit(self.dataset.serial, key, value) for key, value in given]
+        return self._db.annotations.edit(edits, author=author)
+
+    def _annotations(self) -> list[Annotation]:
+        return self._db.annotations.of(self.dataset.serial)
+
     def frames(
         self,
         channels: Chosen = None,
@@ -75,8 +111,11 @@ class DatasetView:
         slices: Chosen = None,
         timepoints: Chosen = None,
         positions: Chosen = None,
+        where: str | Expression | None = None,
     ) -> Frames:
         """Return a selection of frames, lazily: indices, ranges, slices, lists; channels also by name.
+
+        ``where`` is asked of every frame beside them; docs/queries.md tells the language.
 
         Raises
         ------
@@ -86,14 +125,22 @@ class DatasetView:
         from imaging_db.transfer.channels import with_numeric_names
 
         selection = FrameSelection.of(
-            channels, slices=slices, timepoints=timepoints, positions=positions
+            channels,
+            slices=slices,
+            timepoints=timepoints,
+            positions=positions,
+            where=parse_expression(where) if isinstance(where, str) else where,
         )
         catalog, serial = self._db.catalog, self.dataset.serial
         return Frames(self._db, self.dataset, with_numeric_names(catalog, serial, selection))
 
-    def stack(self, **selection: Chosen) -> tuple[npt.NDArray[Any], str]:
+    def stack(self, **selection: Any) -> tuple[npt.NDArray[Any], str]:
         """Return ``(array, dims)`` of a selection; see `Frames.stack`."""
         return self.frames(**selection).stack()
+
+    def quality(self, **selection: Any) -> pd.DataFrame:
+        """Return a pandas table with the quality of a selection; see `Frames.quality`."""
+        return self.frames(**selection).quality()
 
     def __repr__(self) -> str:
         kind = "frames" if self.dataset.upload_type is UploadType.FRAMES else "files"
@@ -150,6 +197,24 @@ class Frames:
         workers = worker_count(None, frame_bytes=size, remote=remote)
         return read_stack(frames, self.read, workers=workers, fill=fill)
 
+    def to_numpy(self, *, fill: float | None = None) -> npt.NDArray[Any]:
+        """Return the frames as one array of T P C Z Y X, and S for colour; see `arrays.numpy_array`."""
+        from imaging_db.api.arrays import numpy_array
+
+        return numpy_array(self._db, self._dataset, self.selection, fill=fill)
+
+    def to_dask(self, *, fill: float | None = None, cache: bool = True) -> dask.array.Array:
+        """Return the frames as a lazy array, dimensions as `to_numpy`; see `arrays.dask_array`."""
+        from imaging_db.api.arrays import dask_array
+
+        return dask_array(self._db, self._dataset, self.selection, fill=fill, cache=cache)
+
+    def to_xarray(self, *, fill: float | None = None, cache: bool = True) -> xarray.DataArray:
+        """Return the frames as a lazy array with coordinates; see `arrays.data_array`."""
+        from imaging_db.api.arrays import data_array
+
+        return data_array(self._db, self._dataset, self.selection, fill=fill, cache=cache)
+
     def to_dataframe(self) -> pd.DataFrame:
         """Return a pandas table, one row a frame, with the columns of frames_meta.csv."""
         import pandas as pd
@@ -157,3 +222,13 @@ class Frames:
         from imaging_db.transfer.metadata_files import FRAME_COLUMNS, frame_record
 
         return pd.DataFrame([frame_record(f) for f in self], columns=list(FRAME_COLUMNS))
+
+    def quality(self) -> pd.DataFrame:
+        """Return a pandas table, one row a frame: its figures, and in ``flagged`` what is suspicious about it.
+
+        See `imaging_db.api.quality.frame_table`.
+        """
+        from imaging_db.api.quality import frame_table
+
+        catalog, serial = self._db.catalog, self._dataset.serial
+        return frame_table(catalog.frames(serial, self.selection, with_metadata=False))

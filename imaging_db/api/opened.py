@@ -58,9 +58,24 @@ class Opened:
             max_frame_bytes=max_frame_bytes,
             max_frames=max_frames,
         )
+        return cls.of(settings, store_named=storage is not None or storage_access is not None)
+
+    @classmethod
+    def of(cls, settings: Settings, *, store_named: bool) -> Self:
+        """Return the database of settings, as `connect` made it: with a store named when opening, or not."""
         db = cls(settings)
-        db._store_named = storage is not None or storage_access is not None
+        db._store_named = store_named
         return db
+
+    @property
+    def store_named(self) -> bool:
+        """True where the store was named when opening, and is taken whatever a dataset recorded."""
+        return self._store_named
+
+    @property
+    def is_open(self) -> bool:
+        """True while the catalog is open."""
+        return self._catalog is not None
 
     @property
     def catalog(self) -> Catalog:

@@ -12,10 +12,14 @@ from sqlalchemy import Connection
 
 from imaging_db import failpoints
 from imaging_db.catalog import claims, datasets, frames, schema
+from imaging_db.catalog.annotations import Annotations
+from imaging_db.catalog.axes import Axes
 from imaging_db.catalog.claims import STALE_AFTER, Unfinished
 from imaging_db.catalog.datasets import DatasetOrder
 from imaging_db.catalog.functions import now
+from imaging_db.catalog.json_indexes import JSONIndexes
 from imaging_db.catalog.removal import Removal
+from imaging_db.catalog.search import Search
 from imaging_db.catalog.stored_sizes import StoredSizes
 from imaging_db.catalog.transactions import Transactions
 from imaging_db.catalog.upkeep import Upkeep
@@ -97,6 +101,26 @@ class Catalog(Removal):
     def upkeep(self) -> Upkeep:
         """Return what checking and repairing ask of it."""
         return Upkeep(self._transactions)
+
+    @property
+    def search(self) -> Search:
+        """Return what asks across datasets."""
+        return Search(self._transactions)
+
+    @property
+    def json_indexes(self) -> JSONIndexes:
+        """Return the indexes of metadata."""
+        return JSONIndexes(self._transactions)
+
+    @property
+    def annotations(self) -> Annotations:
+        """Return what people say of the datasets."""
+        return Annotations(self._transactions)
+
+    @property
+    def axes(self) -> Axes:
+        """Return what arrays of frames ask of it."""
+        return Axes(self._transactions)
 
     def close(self) -> None:
         """Close every connection; closing twice is allowed."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Update, bindparam, delete, func, select, update
 
-from imaging_db.catalog import datasets, frames, serials
+from imaging_db.catalog import datasets, frames, quality, serials
 from imaging_db.catalog.acquisitions import write_acquisition
 from imaging_db.catalog.datasets import AnyRow
 from imaging_db.catalog.functions import SecondsSince, UtcNow
@@ -156,6 +156,7 @@ def publish(connection: Connection, claim: Claim) -> Dataset:
             f"{claim.serial} has {stored} of {found.nbr_objects if found else 0} objects",
             hint="rerun the upload",
         )
+    quality.mark_repeats(connection, claim.dataset_id)
     _fenced(connection, claim, _PUBLISH)
     return datasets.by_id(connection, claim.dataset_id)
 

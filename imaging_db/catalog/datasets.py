@@ -24,8 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
+from imaging_db.catalog.expressions import dataset_condition
 from imaging_db.catalog.functions import contains_text
-from imaging_db.catalog.tables import AcquisitionRow, DatasetRow
+from imaging_db.catalog.tables import AcquisitionRow, AnnotationRow, DatasetRow
 from imaging_db.errors import DatasetNotFound, NothingSelected
 from imaging_db.model import (
     Acquisition,
@@ -125,7 +126,7 @@ def find_page(
 
     By time of acquisition, those without a known time come last.
     """
-    wanted = select_datasets().where(*conditions(query))
+    wanted = select_datasets().where(*conditions(connection, query))
     if order == "serial":
         return _page(connection, wanted, [DatasetRow.dataset_serial], _serial, after)
     timed = wanted.where(DatasetRow.date_time.is_not(None))
@@ -145,11 +146,13 @@ def count(connection: Connection, query: DatasetQuery) -> int:
     found = select(DatasetRow.id).outerjoin_from(
         DatasetRow, Parent, DatasetRow.parent_id == Parent.id
     )
-    statement = select(func.count()).select_from(found.where(*conditions(query)).subquery())
+    statement = select(func.count()).select_from(
+        found.where(*conditions(connection, query)).subquery()
+    )
     return int(connection.scalar(statement) or 0)
 
 
-def conditions(query: DatasetQuery) -> list[ColumnElement[bool]]:
+def conditions(connection: Connection, query: DatasetQuery) -> list[ColumnElement[bool]]:
     """Return a query as conditions on `select_datasets`, every value a bound parameter."""
     found: list[ColumnElement[bool]] = [DatasetRow.status == DatasetStatus.READY.value]
     for column, needle in (
@@ -168,6 +171,8 @@ def conditions(query: DatasetQuery) -> list[ColumnElement[bool]]:
         found.append(_has_acquisition(AcquisitionRow.format == query.format))
     if query.text is not None:
         found.append(_mentions(query.text))
+    if query.where is not None:
+        found.append(dataset_condition(connection, query.where))
     return found
 
 
@@ -308,6 +313,22 @@ def _mentions(text: str) -> ColumnElement[bool]:
                 contains_text(cast(AcquisitionRow.metadata_json, String), spelled),
             )
         ),
+        _is_annotated(
+            or_(contains_text(AnnotationRow.key, text), contains_text(AnnotationRow.value, text))
+        ),
+    )
+
+
+def _is_annotated(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that what is said of a dataset today fulfils ``condition``."""
+    return (
+        select(AnnotationRow.id)
+        .where(
+            AnnotationRow.dataset_serial == DatasetRow.dataset_serial,
+            AnnotationRow.removed_at.is_(None),
+            condition,
+        )
+        .exists()
     )
 
 

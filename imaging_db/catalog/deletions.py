@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, tru
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from imaging_db.catalog import claims, datasets, frames, serials
+from imaging_db.catalog.annotations import forget
 from imaging_db.catalog.datasets import AnyRow
 from imaging_db.catalog.functions import UtcNow
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow, FrameRow
@@ -156,10 +157,11 @@ def while_ready(connection: Connection, dataset: Dataset, work: Callable[[], Non
     work()
 
 
-def finish(connection: Connection, claim: Claim) -> bool:
+def finish(connection: Connection, claim: Claim, *, with_annotations: bool = False) -> bool:
     """Delete rows of a dataset whose deletion is claimed; return True once none is left.
 
-    At most `_DELETED_AT_ONCE` rows go in one transaction, so that no one waits long for it.
+    At most `_DELETED_AT_ONCE` rows go in one transaction, so that no one waits long for it. The last takes
+    the dataset's own, and ``with_annotations`` what people said of it.
 
     Raises
     ------
@@ -177,6 +179,8 @@ def finish(connection: Connection, claim: Claim) -> bool:
     if _delete_some(connection, found.id):
         return False
     connection.execute(delete(DatasetRow).where(DatasetRow.id == found.id))
+    if with_annotations:
+        forget(connection, claim.serial)
     return True
 
 

@@ -12,7 +12,14 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from imaging_db.catalog.deadline import Deadlines
-from imaging_db.catalog.functions import CONTAINS, fold_contains
+from imaging_db.catalog.functions import (
+    CONTAINS,
+    JSON_TYPE,
+    JSON_VALUE,
+    fold_contains,
+    json_type,
+    json_value,
+)
 from imaging_db.catalog.types import dump_json
 from imaging_db.config.settings import DatabaseSettings
 from imaging_db.errors import ConfigError
@@ -139,6 +146,8 @@ def _make_folder(folder: Path) -> None:
 
 def _prepare_sqlite(connection: sqlite3.Connection, patience: float) -> None:
     connection.create_function(CONTAINS, 2, fold_contains, deterministic=True)
+    connection.create_function(JSON_VALUE, 2, json_value, deterministic=True)
+    connection.create_function(JSON_TYPE, 2, json_type, deterministic=True)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")  # what is committed survives a power cut
     _turn_on_wal(connection, time.monotonic() + patience)

@@ -30,6 +30,9 @@ READ = (
     FrameRow.intensity_mean,
     FrameRow.saturated_share,
     FrameRow.focus,
+    FrameRow.intensity_p01,
+    FrameRow.intensity_p99,
+    FrameRow.is_repeat,
 )
 """What `to_frame` reads after `ORDER` and the metadata."""
 
@@ -52,7 +55,14 @@ def to_frame(
     height: int | None,
     colors: int | None,
     dtype: str | None,
-    *quality: float | None,
+    minimum: float | None,
+    maximum: float | None,
+    mean: float | None,
+    saturated: float | None,
+    focus: float | None,
+    p01: float | None,
+    p99: float | None,
+    is_repeat: bool | None,
 ) -> StoredFrame:
     """Return a frame from `ORDER`, its metadata and `READ`; what is NULL there is its dataset's."""
     return StoredFrame(
@@ -69,7 +79,8 @@ def to_frame(
         channel_name=channel_name,
         position_name=position_name,
         metadata=as_object(metadata),
-        quality=_quality(*quality),
+        quality=_quality(minimum, maximum, mean, saturated, focus, p01, p99),
+        is_repeat=is_repeat,
     )
 
 
@@ -95,6 +106,8 @@ def frame_columns(frames: Sequence[StoredFrame], shared: AnyRow) -> dict[str, Co
         "dtype": _own([frame.dtype for frame in frames], shared.dtype),
         "frames_global_id": [shared.id] * len(frames),
         **_quality_columns([frame.quality for frame in frames]),
+        # what repeats another is told when all are there: then few rows, often none, need a change
+        "is_repeat": [None if frame.sha256 is None else False for frame in frames],
     }
 
 
@@ -112,6 +125,8 @@ def _quality_columns(found: Sequence[FrameQuality | None]) -> dict[str, Column]:
         "intensity_mean": [None if one is None else one.mean for one in found],
         "saturated_share": [None if one is None else one.saturated for one in found],
         "focus": [None if one is None else one.focus for one in found],
+        "intensity_p01": [None if one is None else one.p01 for one in found],
+        "intensity_p99": [None if one is None else one.p99 for one in found],
     }
 
 
@@ -121,11 +136,15 @@ def _quality(
     mean: float | None,
     saturated: float | None,
     focus: float | None,
+    p01: float | None,
+    p99: float | None,
 ) -> FrameQuality | None:
     """Return what was measured, None where nothing was. A database keeps NaN as NULL."""
-    if minimum is maximum is mean is saturated is focus is None:
+    if minimum is maximum is mean is saturated is focus is p01 is p99 is None:
         return None
-    return FrameQuality(_number(minimum), _number(maximum), _number(mean), saturated, focus)
+    return FrameQuality(
+        _number(minimum), _number(maximum), _number(mean), saturated, focus, p01, p99
+    )
 
 
 def _number(value: float | None) -> float:

@@ -155,8 +155,9 @@ def frames_page(
     *,
     after: FrameCoords | None,
     with_metadata: bool,
+    where: Sequence[ColumnElement[bool]] = (),
 ) -> list[StoredFrame]:
-    """Return up to `PAGE` frames, in the order of their names, that come after one.
+    """Return up to `PAGE` frames, in the order of their names, that come after one; ``where`` narrows them.
 
     Raises
     ------
@@ -169,7 +170,7 @@ def frames_page(
         return []
     metadata = FrameRow.metadata_json if with_metadata else null()
     wanted = select(*ORDER, metadata, *READ).where(
-        *selections.conditions(connection, shared.id, selection)
+        *selections.conditions(connection, shared.id, selection), *where
     )
     if after is not None:
         wanted = wanted.where(tuple_(*ORDER) > tuple_(*after, types=_TYPES))

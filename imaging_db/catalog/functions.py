@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,9 @@ from imaging_db.catalog.types import CleanText, UTCDateTime
 
 CONTAINS = "imaging_db_contains"
 """Name of the function that `imaging_db.catalog.engine` registers in every SQLite connection."""
+
+JSON_VALUE, JSON_TYPE = "imaging_db_json_value", "imaging_db_json_type"
+"""Names of the functions that do what ``json_extract`` and ``json_type`` do, for any key."""
 
 
 class UtcNow(FunctionElement[datetime]):
@@ -67,6 +71,36 @@ def now(connection: Connection) -> datetime:
 def fold_contains(text: str | None, needle: str) -> bool:
     """Return whether ``text`` holds ``needle`` once both are case-folded; this is SQLite's half."""
     return text is not None and needle.casefold() in text.casefold()
+
+
+def json_value(text: str | None, path: str) -> Any:
+    """Return what ``json_extract`` would for a path, which is a JSON list of keys and indices."""
+    found = _led_to(text, path)
+    if isinstance(found, (dict, list)):
+        return json.dumps(found)
+    return found if not isinstance(found, int) or found.bit_length() < 64 else float(found)
+
+
+def json_type(text: str | None, path: str) -> str | None:
+    """Return what ``json_type`` would for a path, of what can be compared; None for all else."""
+    found = _led_to(text, path)
+    if isinstance(found, bool):
+        return str(found).lower()
+    names = {str: "text", int: "integer", float: "real", list: "array", dict: "object"}
+    return names.get(type(found))
+
+
+def _led_to(text: str | None, path: str) -> Any:
+    """Return what lies at the end of a path, None where it leads nowhere."""
+    found: Any = None if text is None else json.loads(text)
+    for part in json.loads(path):
+        if isinstance(part, str):
+            found = found.get(part) if isinstance(found, dict) else None
+        elif isinstance(found, list) and part < len(found):
+            found = found[part]
+        else:
+            found = None
+    return found
 
 
 @compiles(UtcNow, "postgresql")

@@ -78,8 +78,10 @@ class Removal:
             )
         )
 
-    def finish_delete(self, claim: Claim) -> None:
+    def finish_delete(self, claim: Claim, *, with_annotations: bool = False) -> None:
         """Delete the rows of a dataset whose deletion was begun; nothing happens where none are left.
+
+        What people said of it stays, for a dataset that replaces it, unless it goes ``with_annotations``.
 
         Raises
         ------
@@ -88,7 +90,11 @@ class Removal:
         Conflict
             Its deletion was not begun.
         """
-        while not self._transactions.write(lambda connection: deletions.finish(connection, claim)):
+        while not self._transactions.write(
+            lambda connection: deletions.finish(
+                connection, claim, with_annotations=with_annotations
+            )
+        ):
             pass
 
     def reserve(

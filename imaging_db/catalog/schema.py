@@ -6,6 +6,7 @@ Alembic is configured here, in code: there is no ini file, and no URL that could
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, inspect, text
 
 import imaging_db
+from imaging_db.catalog import json_indexes
 from imaging_db.catalog.engine import WRITE
 from imaging_db.catalog.failures import mapped
 from imaging_db.catalog.tables import Base
@@ -262,9 +264,19 @@ def _differences(connection: Connection) -> list[str]:
         connection,
         opts={"include_name": only_ours, "compare_type": True, "compare_server_default": True},
     )
-    return [str(difference) for difference in compare_metadata(context, Base.metadata)]
+    with warnings.catch_warnings():
+        # SQLAlchemy leaves out what it cannot tell of SQLite's indexes of metadata, and says so
+        warnings.filterwarnings(
+            "ignore", "Skipped unsupported reflection of expression-based index"
+        )
+        return [str(difference) for difference in compare_metadata(context, Base.metadata)]
 
 
 def only_ours(name: str | None, kind: str, parents: Any) -> bool:
-    """Return True for our tables and all that is in them: a database may hold others'."""
+    """Return True for our tables and all that is in them: a database may hold others'.
+
+    Indexes of metadata are a lab's own choice.
+    """
+    if kind == "index":
+        return not (name or "").startswith(json_indexes.PREFIX)
     return kind != "table" or name in _TABLES

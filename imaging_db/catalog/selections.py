@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, and_, false, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
+from imaging_db.catalog.expressions import Compiler, joins
 from imaging_db.catalog.extent import Extent, extent_of
-from imaging_db.catalog.tables import FrameRow
+from imaging_db.catalog.tables import AcquisitionRow, FrameRow
 from imaging_db.errors import UsageError
 from imaging_db.model import FrameSelection, IndexRange
+from imaging_db.model.expression import Expression
 
 Axis: TypeAlias = InstrumentedAttribute[int]
 Ranges: TypeAlias = "tuple[IndexRange, ...] | None"
@@ -58,7 +60,23 @@ def conditions(
     named = _named(selection)
     if found:
         found |= _places(chosen, extent_of(connection, acquisition_id))
-    return [FrameRow.frames_global_id == acquisition_id, *found.values(), *named]
+    own = FrameRow.frames_global_id == acquisition_id
+    return [own, *found.values(), *named, *_asked(connection, acquisition_id, selection.where)]
+
+
+def _asked(
+    connection: Connection, acquisition_id: int, where: Expression | None
+) -> list[ColumnElement[bool]]:
+    """Return what an expression asks of the frames of one acquisition, its row and that of its dataset.
+
+    These rows are found by the id, before any frame, so that frames are still read along their index.
+    """
+    if where is None:
+        return []
+    found = joins(where)
+    if found:
+        found.append(AcquisitionRow.id == acquisition_id)
+    return [*found, Compiler(connection.dialect, acquisition_id).condition(where)]
 
 
 def _places(chosen: dict[Axis, Ranges], extent: Extent) -> dict[Axis, ColumnElement[bool]]:

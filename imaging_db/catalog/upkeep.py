@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 
 from sqlalchemy import Connection
 
-from imaging_db.catalog import datasets, inventory, repairs
+from imaging_db.catalog import claims, datasets, deletions, frames, inventory, quality, repairs
 from imaging_db.catalog.inventory import Promised
 from imaging_db.catalog.repairs import PutBack
 from imaging_db.catalog.transactions import Transactions
-from imaging_db.model import Dataset
+from imaging_db.model import Dataset, FrameCoords, FrameQuality, FrameSelection, StoredFrame
 
 
 class Upkeep:
@@ -72,3 +72,83 @@ class Upkeep:
             repairs.mend(connection, dataset, names, put_back)
 
         self._transactions.write(work)
+
+    def unmeasured(
+        self, serial: str, selection: FrameSelection
+    ) -> Generator[StoredFrame, None, None]:
+        """Yield the frames of a ready dataset whose quality, or a part of it, is missing, by name.
+
+        Raises
+        ------
+        DatasetNotFound
+            None can be seen, or it was deleted while it was being read.
+        """
+        dataset = self._transactions.read(partial(datasets.ready_row, serial=serial))
+        last: FrameCoords | None = None
+        while True:
+            page = self._transactions.read(
+                partial(
+                    frames.frames_page,
+                    dataset=dataset,
+                    selection=selection,
+                    after=last,
+                    with_metadata=False,
+                    where=[quality.UNMEASURED],
+                )
+            )
+            yield from page
+            if len(page) < frames.PAGE:
+                return
+            last = page[-1].coords
+
+    def count_unmeasured(self, serial: str, selection: FrameSelection) -> int:
+        """Return how many frames `unmeasured` would yield. Raises `DatasetNotFound`."""
+        return self._transactions.read(
+            lambda connection: quality.count_unmeasured(
+                connection, datasets.ready_row(connection, serial).id, selection
+            )
+        )
+
+    def fill_quality(
+        self, dataset: Dataset, measured: Sequence[tuple[FrameCoords, FrameQuality]]
+    ) -> None:
+        """Write figures of frames of a ready dataset, only where none are.
+
+        Raises
+        ------
+        DatasetNotFound
+            The dataset is not any more what it was; nothing was written.
+        """
+
+        def work(connection: Connection) -> None:
+            deletions.while_ready(
+                connection,
+                dataset,
+                lambda: quality.fill(
+                    connection, claims.id_of(connection, dataset.serial), measured
+                ),
+            )
+
+        self._transactions.write(work)
+
+    def decide_repeats(self, dataset: Dataset) -> int:
+        """Return of how many frames of a ready dataset it was told now which repeat others.
+
+        Some thousands a transaction. Raises `DatasetNotFound` as `fill_quality` does.
+        """
+        decided = 0
+
+        def work(connection: Connection) -> int:
+            found: list[int] = []
+            deletions.while_ready(
+                connection,
+                dataset,
+                lambda: found.append(
+                    quality.decide_repeats(connection, claims.id_of(connection, dataset.serial))
+                ),
+            )
+            return found[-1]
+
+        while some := self._transactions.write(work):
+            decided += some
+        return decided

@@ -9,11 +9,18 @@ from imaging_db.cli import output
 from imaging_db.cli.exit_codes import OK
 from imaging_db.cli.options import Commands, add_command, add_debug, add_json, add_login
 from imaging_db.config import DatabaseSettings, load_settings
+from imaging_db.errors import UsageError
 
+_INDEXING = 3600.0  # seconds; some millions of frames take minutes
 UPGRADE = """\
 Bring the catalog to the schema of this program, in one transaction: an empty database gets its
 tables, one of an older version or of the original imagingDB is changed in place and keeps every
 row. Prints what it found and changed; --dry-run does it all and takes it back."""
+
+INDEX = """\
+Index a path into metadata, such as meta.Exposure-ms: queries that compare it with a number or a
+text find its frames without reading the others. Without a path it lists those that are indexed.
+An index takes space, and a little time of every upload. While it is made, uploads wait."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -33,6 +40,15 @@ def add_commands(commands: Commands) -> None:
     _action(actions, "current", run_current, summary="which schema the catalog has")
     summary = "compare the catalog's tables with what they should be"
     _action(actions, "check", run_check, summary=summary)
+    index = _action(
+        actions,
+        "index",
+        run_index,
+        summary="index a path into metadata, so that queries of it get fast",
+        description=INDEX,
+    )
+    index.add_argument("path", nargs="?", metavar="PATH", help="such as meta.Exposure-ms")
+    index.add_argument("--drop", action="store_true", help="drop the index of this path")
 
 
 def _action(
@@ -101,6 +117,31 @@ def run_check(args: argparse.Namespace) -> int:
     for difference in () if args.json else differences or ("the tables are as they should be",):
         output.result(difference)
     return 6 if differences else OK
+
+
+def run_index(args: argparse.Namespace) -> int:
+    """Make, drop or list indexes of metadata."""
+    from imaging_db.catalog import Catalog
+
+    if args.path is None and args.drop:
+        raise UsageError("--drop needs the path whose index is to go")
+    with Catalog.open(_database(args), patience=_INDEXING) as catalog:
+        indexes = catalog.json_indexes
+        done = True
+        if args.path is not None:
+            done = indexes.drop(args.path) if args.drop else indexes.make(args.path)
+        paths = indexes.paths()
+    if args.json:
+        output.result_json({"changed": done and args.path is not None, "indexed": paths})
+        return OK
+    if args.path is None:
+        for path in paths:
+            output.result(path)
+        return OK
+    was = "there is no index of" if args.drop else "indexed already:"
+    now = "dropped the index of" if args.drop else "indexed"
+    output.result(f"{now if done else was} {args.path}")
+    return OK
 
 
 def _revision(revision: str | None) -> str:

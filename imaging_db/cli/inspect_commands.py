@@ -74,13 +74,15 @@ def show_dataset(args: argparse.Namespace) -> int:
         objects = (list(view.frames()) if frames else view.files) if args.frames else None
         if args.json:
             record = output.plain(view.dataset) | {"codec": view.codec}
+            record |= {"tags": view.tags, "notes": view.notes}
             record["acquisition"] = output.plain(view.acquisition) if frames else None
             if objects is not None:
                 record["objects"] = output.plain(objects)
             output.result_json(record)
             return OK
         facts = _dataset_facts(view) | (_acquisition_facts(view) if frames else {})
-        output.table((key, value) for key, value in facts.items() if value)
+        told = [(key, value) for key, value in facts.items() if value]
+        output.table([*told, *_said(view)])
         for item in objects or ():
             name = getattr(item, "file_name", getattr(item, "name", ""))
             output.result(f"{item.sha256 or '-' * 64}  {name}")
@@ -117,6 +119,11 @@ def _acquisition_facts(view: DatasetView) -> dict[str, object]:
         "z step": found.z_step_um and f"{found.z_step_um:g} um",
         "planned": found.nbr_expected and f"{found.nbr_expected} frames",
     }
+
+
+def _said(view: DatasetView) -> list[tuple[str, str]]:
+    tags = [("tags", ", ".join(view.tags))] if view.tags else []
+    return [*tags, *(("note", f"{key}={value}") for key, value in view.notes.items())]
 
 
 def _time(time: datetime | None) -> str | None:

@@ -6,15 +6,21 @@ import argparse
 from collections.abc import Sequence
 
 from imaging_db.cli import (
+    annotate_commands,
     catalog_commands,
     check_commands,
     data_downloader,
     data_uploader,
     demo,
     doctor,
+    export_command,
+    frames_command,
     inspect_commands,
     keep_commands,
+    publish_command,
+    qc_command,
     query_data,
+    template_command,
     verify_command,
 )
 from imaging_db.cli.entry import make_parser
@@ -52,11 +58,17 @@ def build_parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(command)
     demo.add_commands(commands)
+    frames_command.add_commands(commands)
     inspect_commands.add_commands(commands)
+    qc_command.add_commands(commands)
     verify_command.add_commands(commands)
     check_commands.add_commands(commands)
     keep_commands.add_commands(commands)
+    annotate_commands.add_commands(commands)
+    template_command.add_commands(commands)
     catalog_commands.add_commands(commands)
+    export_command.add_commands(commands)
+    publish_command.add_commands(commands)
     doctor.add_commands(commands)
     return parser
 

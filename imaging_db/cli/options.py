@@ -11,6 +11,7 @@ from imaging_db.config.sizes import size_in_bytes
 
 if TYPE_CHECKING:
     from imaging_db.api import ImagingDB
+    from imaging_db.model import Expression
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -87,6 +88,26 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_where(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """Add --where."""
+    parser.add_argument(
+        "--where",
+        required=required,
+        metavar="QUERY",
+        help="what is asked of frames and datasets, as in 'channel = GFP and z = mid'; "
+        "docs/queries.md tells the language",
+    )
+
+
+def where_of(args: argparse.Namespace) -> Expression | None:
+    """Return what --where asks, None without it. Raises `UsageError` where it cannot be read."""
+    if args.where is None:
+        return None
+    from imaging_db.model import parse_expression
+
+    return parse_expression(args.where, option="--where")
 
 
 def whole_number(text: str) -> int:

@@ -10,7 +10,15 @@ from imaging_db.cli import output
 from imaging_db.cli.entry import make_parser
 from imaging_db.cli.entry import run as run_command
 from imaging_db.cli.exit_codes import OK, epilog
-from imaging_db.cli.options import add_config, add_debug, add_json, add_login, open_db
+from imaging_db.cli.options import (
+    add_config,
+    add_debug,
+    add_json,
+    add_login,
+    add_where,
+    open_db,
+    where_of,
+)
 from imaging_db.errors import UsageError
 from imaging_db.model import Dataset, DatasetQuery, UploadType
 
@@ -20,7 +28,8 @@ List the datasets that match every condition. Texts match as substrings, without
 EXAMPLES = """\
   query_data
   query_data --project_id ISP --start_date 2018-06-01 --end_date 2018-06-30
-  query_data --text mitosis --json"""
+  query_data --text mitosis --json
+  query_data --where 'channel = GFP and pixel_size < 0.2'"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--upload_type", choices=[item.value for item in UploadType], help="frames or files"
     )
     parser.add_argument(
-        "--text", metavar="TEXT", help="anywhere: id, description, microscope, channels, metadata"
+        "--text",
+        metavar="TEXT",
+        help="anywhere: id, description, microscope, channels, metadata, tags, notes",
     )
+    add_where(parser)
     parser.add_argument("--long", action="store_true", help="print more than the id")
     add_json(parser)
     add_debug(parser)
@@ -91,6 +103,7 @@ def _query(args: argparse.Namespace) -> DatasetQuery:
         format=args.format,
         upload_type=UploadType(args.upload_type) if args.upload_type else None,
         text=args.text,
+        where=where_of(args),
     )
 
 

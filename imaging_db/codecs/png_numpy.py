@@ -137,6 +137,7 @@ def decode(data: bytes, *, deflate: Deflate, native: ModuleType | None = None) -
     if native is None and deflate.first_byte(stream) > Filter.UP:
         return _decode_foreign(data)
     inflated = deflate.inflate(stream, size=header.height * (1 + row_bytes))
+    clear_vectors()  # the pixels will be hashed
     rows = np.frombuffer(inflated, np.uint8).reshape(header.height, 1 + row_bytes)
     samples = np.empty((header.height, header.width * header.colors), f"u{header.bits // 8}")
     if native is not None:

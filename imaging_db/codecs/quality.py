@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imaging_db.codecs import kernel
+from imaging_db.codecs.percentiles import percentiles
 from imaging_db.codecs.png_native import whole_rows
 from imaging_db.codecs.scratch import scratch
 from imaging_db.model import FrameQuality
@@ -41,7 +42,8 @@ def measure(pixels: npt.NDArray[Any]) -> FrameQuality | None:
     """Return the quality of a frame ``(Y, X)`` or ``(Y, X, S)``; None for complex and empty frames.
 
     Integers are added up exactly, with one division at the end. Of floats the finite samples count, and
-    of their differences those of two finite samples; None where nothing is finite.
+    of their differences those of two finite samples; None where nothing is finite. For the percentiles
+    see `imaging_db.codecs.percentiles`.
     """
     import numpy as np
 
@@ -52,12 +54,15 @@ def measure(pixels: npt.NDArray[Any]) -> FrameQuality | None:
     samples = pixels.view(np.uint8) if pixels.dtype == np.bool_ else pixels
     sums = integer_sums(samples)
     pairs = _pairs(focus_rows(pixels))
+    p01, p99 = percentiles(pixels) or (None, None)
     return FrameQuality(
         minimum=float(sums.minimum),
         maximum=float(sums.maximum),
         mean=sums.total / pixels.size,
         saturated=None if pixels.dtype == np.bool_ else sums.saturated / pixels.size,
         focus=sums.squares / pairs if pairs else None,
+        p01=p01,
+        p99=p99,
     )
 
 
@@ -208,12 +213,15 @@ def _measure_floats(pixels: npt.NDArray[Any]) -> FrameQuality | None:
     for block, valid in zip(_blocks(pixels), _blocks(finite), strict=True):
         # Divided first: the sum of large values would overflow.
         mean += float((np.where(valid, block, 0).astype(np.float64) / count).sum())
+    p01, p99 = percentiles(pixels) or (None, None)
     return FrameQuality(
         minimum=float(pixels.min(initial=np.inf, where=finite)),
         maximum=float(pixels.max(initial=-np.inf, where=finite)),
         mean=mean,
         saturated=None,
         focus=_focus_of_floats(focus_rows(pixels), focus_rows(finite)),
+        p01=p01,
+        p99=p99,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from imaging_db.config.csv_text import read_csv_text
 from imaging_db.config.keys import did_you_mean
 from imaging_db.config.paths import expanded
 from imaging_db.errors import ConfigError, InvalidDatasetId
@@ -17,7 +18,6 @@ from imaging_db.model import DatasetId
 COLUMNS = ("dataset_id", "file_name", "description", "positions", "parent_dataset_id")
 _REQUIRED = ("dataset_id", "file_name")
 _ABSENT = ("", "none", "nan", "null", "n/a")
-MAX_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +108,7 @@ def _cells(
 
 
 def _read_text(path: Path) -> str:
-    try:
-        if not path.is_file():
-            raise ConfigError(f"{path}: is not a file" if path.exists() else f"{path}: not found")
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_BYTES // 2**20} MiB")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from error
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise ConfigError(
-            f"{path}:{line}: not {encoding.removesuffix('-sig').upper()}", hint="save it as UTF-8"
-        ) from error
-    if "\x00" in text:
-        raise ConfigError(f"{path}: holds NUL characters, so it is not a CSV")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return read_csv_text(path).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _header_problems(path: Path, header: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The nouns: frozen dataclasses and enums, without input or output."""
 
 from imaging_db.model.acquisition import Acquisition
+from imaging_db.model.annotation import Annotation, AnnotationChange, AnnotationEdit
 from imaging_db.model.checksum import is_sha256, sha256_of_bytes, sha256_of_pixels
 from imaging_db.model.dataset import (
     Claim,
@@ -10,6 +11,8 @@ from imaging_db.model.dataset import (
     DatasetStatus,
     UploadType,
 )
+from imaging_db.model.expression import Expression
+from imaging_db.model.expression_parser import parse_expression
 from imaging_db.model.file import SourceFile, StoredFile
 from imaging_db.model.frame import FrameCoords, PageRef, SourceFrame, StoredFrame
 from imaging_db.model.json_value import JSONObject, JSONValue, clean_json, clean_object
@@ -19,12 +22,16 @@ from imaging_db.model.selection import FrameSelection, IndexRange
 
 __all__ = [
     "Acquisition",
+    "Annotation",
+    "AnnotationChange",
+    "AnnotationEdit",
     "Claim",
     "Dataset",
     "DatasetDraft",
     "DatasetId",
     "DatasetQuery",
     "DatasetStatus",
+    "Expression",
     "FrameCoords",
     "FrameQuality",
     "FrameSelection",
@@ -40,6 +47,7 @@ __all__ = [
     "clean_json",
     "clean_object",
     "is_sha256",
+    "parse_expression",
     "sha256_of_bytes",
     "sha256_of_pixels",
 ]

@@ -57,7 +57,9 @@ class StoredFrame:
 
     ``sha256`` is of the pixels (C order, little endian, shape ``(Y, X)`` or ``(Y, X, S)``), as
     imagingDB computed it; ``object_sha256`` and ``object_size`` are of the stored bytes. The last two
-    are None, and ``codec`` too, in rows that the original imagingDB wrote.
+    are None, and ``codec`` too, in rows that the original imagingDB wrote. ``is_repeat`` tells whether a
+    frame before it, in the order of the names, has the same pixels: the catalog decides that once all
+    are there, so it tells nothing of whether two rows are the same; None where it was not decided.
     """
 
     coords: FrameCoords
@@ -74,3 +76,4 @@ class StoredFrame:
     position_name: str | None = None
     metadata: JSONObject = field(default_factory=dict)
     quality: FrameQuality | None = None
+    is_repeat: bool | None = field(default=None, compare=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from imaging_db.model.dataset import UploadType
+from imaging_db.model.expression import Expression
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class DatasetQuery:
     ``project``, ``microscope``, ``description`` match as substrings without regard to case, as
     imagingDB's did (``%`` and ``_`` are ordinary characters). ``start_date`` and ``end_date`` are
     inclusive days of acquisition, in UTC. ``text`` is looked for in serial, description, microscope,
-    channel names and global metadata. ``parent`` is a whole serial, ``format`` a reader's name.
+    channel names, global metadata, tags and notes. ``parent`` is a whole serial, ``format`` a reader's name.
+    ``where`` finds datasets with a frame that fits, and those of files that fit themselves.
     """
 
     project: str | None = None
@@ -27,3 +29,4 @@ class DatasetQuery:
     format: str | None = None
     upload_type: UploadType | None = None
     text: str | None = None
+    where: Expression | None = None

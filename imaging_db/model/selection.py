@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from imaging_db.errors import UsageError
+
+if TYPE_CHECKING:
+    from imaging_db.model.expression import Expression
 
 Chosen: TypeAlias = "int | str | range | slice | Iterable[int | str | range | slice] | None"
 
@@ -65,7 +68,8 @@ class IndexRange:
 class FrameSelection:
     """The frames that are meant. An axis that is None means all of it.
 
-    ``channels`` and ``channel_names`` are alternatives; at most one of them is not None.
+    ``channels`` and ``channel_names`` are alternatives; at most one of them is not None. ``where`` is
+    asked of every frame beside them.
     """
 
     channels: tuple[IndexRange, ...] | None = None
@@ -73,6 +77,7 @@ class FrameSelection:
     slices: tuple[IndexRange, ...] | None = None
     timepoints: tuple[IndexRange, ...] | None = None
     positions: tuple[IndexRange, ...] | None = None
+    where: Expression | None = None
 
     @classmethod
     def from_text(
@@ -82,6 +87,7 @@ class FrameSelection:
         slices: Sequence[str] | None = None,
         timepoints: Sequence[str] | None = None,
         positions: Sequence[str] | None = None,
+        where: Expression | None = None,
     ) -> FrameSelection:
         """Return the selection that command-line words spell.
 
@@ -99,6 +105,7 @@ class FrameSelection:
             slices=_ranges(slices, "-z"),
             timepoints=_ranges(timepoints, "-t"),
             positions=_ranges(positions, "-p"),
+            where=where,
         )
 
     @classmethod
@@ -109,6 +116,7 @@ class FrameSelection:
         slices: Chosen = None,
         timepoints: Chosen = None,
         positions: Chosen = None,
+        where: Expression | None = None,
     ) -> FrameSelection:
         """Return the selection that Python values spell: an int, a range, a slice, or a list of them.
 
@@ -124,11 +132,12 @@ class FrameSelection:
             slices=_words(slices, "slices"),
             timepoints=_words(timepoints, "timepoints"),
             positions=_words(positions, "positions"),
+            where=where,
         )
 
     @property
     def everything(self) -> bool:
-        """True where no axis is narrowed."""
+        """True where nothing is narrowed."""
         return self == FrameSelection()
 
 

@@ -205,7 +205,14 @@ class Collector:
             )
         )
         if not row_only and hidden.nbr_objects:
-            remove_hidden(self.catalog, self.store, hidden, claim, tally=tally)
+            remove_hidden(
+                self.catalog,
+                self.store,
+                hidden,
+                claim,
+                with_annotations=hidden.published_at is not None,  # it is a deletion that stopped
+                tally=tally,
+            )
             return
         with HeldClaim(self.catalog, claim) as held:
             failpoints.reach("dataset.hidden")

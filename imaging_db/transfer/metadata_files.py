@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 from typing import IO, Any
 
-from imaging_db.model import Acquisition, Dataset, StoredFrame
+from imaging_db.model import Acquisition, Dataset, FrameQuality, StoredFrame
 
 GLOBAL_NAME = "global_metadata.json"
 FRAMES_NAME = "frames_meta.csv"
@@ -29,8 +29,11 @@ FRAME_COLUMNS = (
     "intensity_mean",
     "saturated_share",
     "focus",
+    "intensity_p01",
+    "intensity_p99",
+    "is_repeat",
 )
-_UNMEASURED = (None,) * 5
+_UNMEASURED = (None,) * 7
 _as_json = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one for each frame
 
 
@@ -70,11 +73,6 @@ def frame_record(frame: StoredFrame) -> dict[str, Any]:
     """Return one frame under the names of `FRAME_COLUMNS`, its metadata as an object."""
     c, z, t, p = frame.coords
     found = frame.quality
-    quality = (
-        _UNMEASURED
-        if found is None
-        else (found.minimum, found.maximum, found.mean, found.saturated, found.focus)
-    )
     values = (
         c,
         z,
@@ -87,9 +85,22 @@ def frame_record(frame: StoredFrame) -> dict[str, Any]:
         frame.dtype,
         frame.object_sha256,
         frame.metadata,
-        *quality,
+        *(_UNMEASURED if found is None else _figures(found)),
+        frame.is_repeat,
     )
     return dict(zip(FRAME_COLUMNS, values, strict=True))
+
+
+def _figures(found: FrameQuality) -> tuple[float | None, ...]:
+    return (
+        found.minimum,
+        found.maximum,
+        found.mean,
+        found.saturated,
+        found.focus,
+        found.p01,
+        found.p99,
+    )
 
 
 def write_frames_csv(frames: Iterable[StoredFrame], target: IO[bytes]) -> None:

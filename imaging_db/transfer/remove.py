@@ -48,12 +48,14 @@ def remove_dataset(
     *,
     shown: Dataset | None = None,
     rows_only: bool = False,
+    with_annotations: bool = False,
     tally: Tally | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Return how many objects were deleted with a dataset; may be repeated after an interruption.
 
-    ``rows_only`` touches no object: they are lost.
+    ``rows_only`` touches no object: they are lost. What people said of it stays, for a dataset that
+    replaces it, unless it goes ``with_annotations``.
 
     Raises
     ------
@@ -70,8 +72,16 @@ def remove_dataset(
         ),
     )
     if rows_only:
-        return _finish_rows(catalog, claim)
-    return remove_hidden(catalog, store, dataset, claim, tally=tally, progress=progress)
+        return _finish_rows(catalog, claim, with_annotations=with_annotations)
+    return remove_hidden(
+        catalog,
+        store,
+        dataset,
+        claim,
+        with_annotations=with_annotations,
+        tally=tally,
+        progress=progress,
+    )
 
 
 def remove_hidden(
@@ -80,6 +90,7 @@ def remove_hidden(
     dataset: Dataset,
     claim: Claim,
     *,
+    with_annotations: bool = False,
     tally: Tally | None = None,
     progress: Progress | None = None,
 ) -> int:
@@ -90,7 +101,7 @@ def remove_hidden(
     catalog's.
     """
     if is_reservation(dataset):
-        return _finish_rows(catalog, claim)
+        return _finish_rows(catalog, claim, with_annotations=with_annotations)
     with HeldClaim(catalog, claim) as held:
         failpoints.reach("dataset.hidden")
         removed = remove_objects(
@@ -107,7 +118,7 @@ def remove_hidden(
                 held.check_to_delete()
                 discard(store, leftover, tally)
         failpoints.reach("objects.deleted")
-        catalog.finish_delete(claim)
+        catalog.finish_delete(claim, with_annotations=with_annotations)
     return removed
 
 
@@ -119,10 +130,10 @@ def own_objects(dataset: Dataset) -> Callable[[ObjectInfo], bool]:
     return lambda found: found.modified is None or found.modified >= began - _COARSE
 
 
-def _finish_rows(catalog: Catalog, claim: Claim) -> int:
+def _finish_rows(catalog: Catalog, claim: Claim, *, with_annotations: bool) -> int:
     with HeldClaim(catalog, claim):
         failpoints.reach("dataset.hidden")
-        catalog.finish_delete(claim)
+        catalog.finish_delete(claim, with_annotations=with_annotations)
     return 0
 
 
@@ -335,6 +346,7 @@ def delete_reported(
             serial,
             shown=found.dataset,
             rows_only=rows_only,
+            with_annotations=True,
             tally=tally,
             progress=progress,
         )

@@ -44,7 +44,7 @@ def read_stack(
         raise UsageError(
             "some frames of the block are absent", hint="name a value to fill them with"
         )
-    stack = np.empty(shape, dtype) if fill is None else _filled(shape, dtype, fill)
+    stack = np.empty(shape, dtype) if fill is None else filled(shape, dtype, fill)
     places = [{index: place for place, index in enumerate(axis)} for axis in axes]
 
     def put(frame: StoredFrame) -> None:
@@ -57,7 +57,8 @@ def read_stack(
     return _squeezed(stack.transpose(4, 5, 6, 3, 2, 1, 0))
 
 
-def _filled(shape: tuple[int, ...], dtype: str, fill: float) -> npt.NDArray[Any]:
+def filled(shape: tuple[int, ...], dtype: str, fill: float) -> npt.NDArray[Any]:
+    """Return an array of one value. Raises `UsageError` where its type does not hold that exactly."""
     import numpy as np
 
     try:

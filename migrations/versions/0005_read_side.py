@@ -46,7 +46,8 @@ def upgrade() -> None:
         sqlite_where=_NOW,
         postgresql_where=_NOW,
     )
-    op.create_index(op.f("ix_annotation_key_value"), "annotation", ["key", "value"])
+    op.create_index(op.f("ix_annotation_dataset_serial"), "annotation", ["dataset_serial"])
+    op.create_index(op.f("ix_annotation_key"), "annotation", ["key"])
 
 
 def downgrade() -> None:

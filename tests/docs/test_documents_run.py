@@ -47,10 +47,26 @@ def test_the_readme_shows_what_the_demo_prints(demo: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["upload-your-data.md", "download-a-selection.md", "clean-up.md", "check-and-repair.md"]
+    "name",
+    [
+        "upload-your-data.md",
+        "download-a-selection.md",
+        "clean-up.md",
+        "check-and-repair.md",
+        "read-arrays.md",
+        "look-at-quality.md",
+        "annotate.md",
+        "export.md",
+        "publish.md",
+        "napari.md",
+    ],
 )
 def test_how_tos_run_in_the_folder_of_the_demo(name: str, demo_done: Path) -> None:
     assert Desk(demo_done).run(HOW_TO / name) >= 3
+
+
+def test_the_page_of_queries_runs_in_the_folder_of_the_demo(demo_done: Path) -> None:
+    assert Desk(demo_done).run(ROOT / "docs" / "queries.md") >= 2
 
 
 def test_the_reader_of_the_how_to_works_once_it_is_installed(demo_done: Path) -> None:
@@ -122,6 +138,7 @@ def test_the_way_from_imagingdb(
 
 def test_every_how_to_is_tried() -> None:
     tried = {
+        "read-arrays.md",
         "upload-your-data.md",
         "download-a-selection.md",
         "clean-up.md",
@@ -129,6 +146,11 @@ def test_every_how_to_is_tried() -> None:
         "postgresql-and-s3.md",
         "upgrade-from-imagingdb.md",
         "check-and-repair.md",
+        "annotate.md",
+        "publish.md",
+        "export.md",
+        "look-at-quality.md",
+        "napari.md",
     }
     assert {path.name for path in HOW_TO.glob("*.md")} == tried
 

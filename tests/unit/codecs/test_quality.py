@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from imaging_db.codecs.percentiles import percentiles
 from imaging_db.codecs.quality import integer_sums, measure, numpy_sums
 from imaging_db.model import FrameQuality
 from tests.support.png_frames import PLACES, Pixels, placed
@@ -20,17 +21,20 @@ shapes = st.tuples(st.integers(1, 12), st.integers(1, 12), st.sampled_from([(), 
 
 
 def counted(frame: Pixels) -> FrameQuality:
-    """Return the figures by Python's whole numbers and fractions alone."""
+    """Return the figures by Python's whole numbers and fractions alone; percentiles have their own tests."""
     values = [int(value) for value in frame.reshape(-1)]
     pairs = zip(frame[:, 2:].reshape(-1), frame[:, :-2].reshape(-1), strict=True)
     squares = [(int(right) - int(left)) ** 2 for right, left in pairs]
     largest = None if frame.dtype == bool else int(np.iinfo(frame.dtype).max)
+    low, high = percentiles(frame) or (None, None)
     return FrameQuality(
         minimum=float(min(values)),
         maximum=float(max(values)),
         mean=float(Fraction(sum(values), len(values))),
         saturated=None if largest is None else values.count(largest) / len(values),
         focus=float(Fraction(sum(squares), len(squares))) if squares else None,
+        p01=low,
+        p99=high,
     )
 
 
@@ -61,7 +65,13 @@ def test_the_largest_sums_are_exact() -> None:
     frame = np.zeros((512, 512), np.uint16)
     frame[:, ::4] = frame[:, 1::4] = 65535
     assert measure(frame) == FrameQuality(
-        minimum=0.0, maximum=65535.0, mean=32767.5, saturated=0.5, focus=65535.0**2
+        minimum=0.0,
+        maximum=65535.0,
+        mean=32767.5,
+        saturated=0.5,
+        focus=65535.0**2,
+        p01=0.0,
+        p99=65535.0,
     )
 
 
@@ -124,7 +134,7 @@ def test_colours_are_compared_with_the_same_colour() -> None:
 def test_floats_are_measured_where_they_are_finite() -> None:
     frame = np.array([[1.0, math.nan, 4.0, 5.0], [math.inf, 2.0, 3.0, -math.inf]], np.float32)
     assert measure(frame) == FrameQuality(
-        minimum=1.0, maximum=5.0, mean=3.0, saturated=None, focus=9.0
+        minimum=1.0, maximum=5.0, mean=3.0, saturated=None, focus=9.0, p01=1.0, p99=4.0
     )
 
 
