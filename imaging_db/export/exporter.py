@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from imaging_db.errors import (
-    CatalogUnavailable,
     IntegrityError,
     Interrupted,
     UnknownPlugin,
@@ -27,7 +26,7 @@ from imaging_db.export.files import export_files
 from imaging_db.export.frame_source import FrameSource
 from imaging_db.export.plan import ExportPlan, make_plan
 from imaging_db.export.report import TARGETS, ExportOptions, ExportReport, Written
-from imaging_db.model import Dataset, FrameSelection, UploadType
+from imaging_db.model import FrameSelection, UploadType
 from imaging_db.transfer.report import Progress, Silent
 
 if TYPE_CHECKING:
@@ -160,16 +159,8 @@ def _told(source: FrameSource, path: Path, progress: Progress) -> Iterator[Progr
             f"interrupted: {path} is not complete and has no name yet; rerun to continue",
             signal_number=getattr(stop, "signal_number", 2),
         ) from stop
-    except IntegrityError as damage:
-        _require_unchanged(source, plan.dataset, damage)
+    except IntegrityError:
+        source.require_unchanged()  # or it was replaced, or deleted, and is not damaged
         raise
     finally:
         progress.finish()
-
-
-def _require_unchanged(source: FrameSource, dataset: Dataset, damage: IntegrityError) -> None:
-    now = source.catalog.dataset(dataset.serial)  # or raises: it was deleted
-    if now.published_at != dataset.published_at:
-        raise CatalogUnavailable(
-            f"{dataset.serial} was replaced while it was read", hint="rerun"
-        ) from damage

@@ -62,8 +62,10 @@ def _planes(plan: ExportPlan, source: FrameSource) -> dict[int, list[OmePlane]]:
     axes = (plan.channels, plan.slices, plan.timepoints)
     places = [{index: place for place, index in enumerate(axis.indices)} for axis in axes]
     found: dict[int, list[OmePlane]] = {}
-    for frame in source.catalog.frames(plan.serial, plan.selection):
+    for frame in source.frames():
         c, z, t, position = frame.coords
+        if not (c in places[0] and z in places[1] and t in places[2]):
+            continue  # of a dataset that replaced it meanwhile, which is told at the end
         plane = plane_of(frame, (places[0][c], places[1][z], places[2][t]))
         if plane.tells_something:
             found.setdefault(position, []).append(plane)

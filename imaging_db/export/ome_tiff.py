@@ -91,7 +91,8 @@ class OmeTiff:
         if path.exists() and not self._options.overwrite:
             raise in_the_way(path)
         digest = hashlib.sha256(description).hexdigest()
-        part = Part(dest, path.name, {"to": "ome-tiff", "description": digest})
+        fill = repr(self._options.fill and float(self._options.fill)) if plan.nbr_missing else None
+        part = Part(dest, path.name, {"to": "ome-tiff", "description": digest, "fill": fill})
         with part.locked():
             report = work.write(part)
             part.finish(overwrite=self._options.overwrite)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imaging_db import __version__
 from imaging_db.api.extras import require
-from imaging_db.errors import UsageError
+from imaging_db.errors import Conflict, UsageError
 from imaging_db.export.frame_source import FrameSource
 from imaging_db.export.journal import Journal
 from imaging_db.export.ome_zarr_attributes import origin_attributes, unknown_sizes
@@ -18,6 +18,7 @@ from imaging_db.export.ome_zarr_blocks import Blocks, Done
 from imaging_db.export.ome_zarr_groups import make_groups
 from imaging_db.export.ome_zarr_layout import Block, Layout
 from imaging_db.export.ome_zarr_series import write_series
+from imaging_db.export.ome_zarr_there import ThereAlready
 from imaging_db.export.part import Part, in_the_way
 from imaging_db.export.plan import ExportPlan
 from imaging_db.export.report import OME_ZARR_VERSIONS, ExportOptions, ExportReport, Written
@@ -67,7 +68,7 @@ class OmeZarr:
         made_of = self._made_of(plan)
         part = Part(dest, _name(plan), {**made_of, "program": __version__})
         if path.exists():
-            if self._is_there(path, plan, made_of):
+            if self._is_there(path, plan, made_of, source):
                 part.tidy()
                 progress.advance(plan.nbr_frames, 0)
                 there = Written.ALREADY_THERE
@@ -90,21 +91,56 @@ class OmeZarr:
 
     def _made_of(self, plan: ExportPlan) -> dict[str, object]:
         """Return what makes two exports the same."""
+        fill = self._options.fill
         return {
             "fingerprint": plan.fingerprint,
             "ome_zarr_version": self._options.ome_zarr_version,
-            "fill": self._options.fill if plan.nbr_missing else None,
+            # as text: JSON has no NaN, and NaN is not even equal to itself
+            "fill": repr(float(fill)) if plan.nbr_missing and fill is not None else None,
         }
 
-    def _is_there(self, path: Path, plan: ExportPlan, made_of: dict[str, object]) -> bool:
-        """Return True for a finished export of the same frames: it got its name after it was verified."""
+    def _is_there(
+        self, path: Path, plan: ExportPlan, made_of: dict[str, object], source: FrameSource
+    ) -> bool:
+        """Return True where a folder is this very export, every pixel compared.
+
+        Raises
+        ------
+        Conflict
+            It was, and has been damaged since; ``overwrite`` replaces it.
+        """
+        if not self._is_ours(path, plan, made_of):
+            return False
+        layout, options = Layout.of(plan, sharded=self._sharded), self._options
+        there = ThereAlready(path, plan, layout, source, options.fill, options.ome_zarr_version)
+        if not there.says_the_same():
+            return False
+        workers = worker_count(source.workers, frame_bytes=layout.block_bytes, copies=_COPIES)
+        if there.has_the_pixels(workers=workers):
+            return True
+        if not options.overwrite:
+            raise Conflict(
+                f"{path} exists already, and reads otherwise than it was written",
+                hint="replace it with --overwrite, and check the disk",
+            )
+        return False
+
+    @property
+    def _sharded(self) -> bool:
+        return self._options.ome_zarr_version != "0.4"
+
+    def _is_ours(self, path: Path, plan: ExportPlan, made_of: dict[str, object]) -> bool:
+        """Return True for an export of the same frames."""
         version = self._options.ome_zarr_version
         try:
             found = json.loads((path / _ATTRIBUTES[version]).read_bytes())
         except (OSError, ValueError):
             return False
-        attributes = found if version == "0.4" else found.get("attributes", {})
-        origin = attributes.get("imaging_db", {})
+        try:
+            attributes = found if version == "0.4" else found.get("attributes", {})
+            origin = attributes.get("imaging_db", {})
+        except AttributeError:  # JSON, but no object
+            return False
         return bool(origin.get("serial") == plan.serial and origin.get("export") == made_of)
 
 

@@ -83,12 +83,9 @@ class Blocks:
         return Done(len(frames), 0, len(frames) * self.layout.raster.nbr_bytes)
 
     def _coords(self, block: Block, place: tuple[int, int]) -> FrameCoords:
-        plan, (timepoint, slice_) = self.plan, place
-        return FrameCoords(
-            plan.channels.indices[block.channel],
-            plan.slices.indices[slice_],
-            plan.timepoints.indices[timepoint],
-            plan.positions.indices[block.position],
+        timepoint, slice_ = place
+        return self.plan.at(
+            channel=block.channel, slice_=slice_, timepoint=timepoint, position=block.position
         )
 
     def _frames(

@@ -119,6 +119,15 @@ class ExportPlan:
         for t, c, z in itertools.product(*axes):
             yield FrameCoords(c, z, t, position)
 
+    def at(self, *, channel: int, slice_: int, timepoint: int, position: int) -> FrameCoords:
+        """Return the frame at a place, counted from 0 on each exported axis."""
+        return FrameCoords(
+            self.channels.indices[channel],
+            self.slices.indices[slice_],
+            self.timepoints.indices[timepoint],
+            self.positions.indices[position],
+        )
+
     def require_alike(self) -> RasterShape:
         """Return the shape of every frame.
 

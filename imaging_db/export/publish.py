@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imaging_db import __version__
-from imaging_db.errors import ConfigError, Conflict, Interrupted, UsageError
+from imaging_db.errors import ConfigError, Conflict, ImagingDBError, Interrupted, UsageError
 from imaging_db.export import pack_files, ro_crate
 from imaging_db.export.exporter import export, open_target
 from imaging_db.export.part import Part, written_to
@@ -82,22 +83,23 @@ def publish(
     if strict and (required := [f"missing: {item}" for item in missing if item.required]):
         raise ConfigError(required, hint="say it in the file that --metadata names")
     pack = _Pack(plans, to, rembi, missing, _place(dest))
+    pack.require_ours()
     part = Part(pack.path.parent, pack.path.name, pack.identity)
     try:
         with part.locked():
-            pack.adopt(part.content)
-            for plan in plans:
-                report = export(
-                    db,
-                    plan.serial,
-                    part.content / IMAGES,
-                    to=to,
-                    fill=fill,
-                    overwrite=True,
-                    workers=workers,
-                    progress=progress or Silent(),
-                )
-                pack.images.append(report)
+            with pack.adopted(part.content):
+                for plan in plans:
+                    report = export(
+                        db,
+                        plan.serial,
+                        part.content / IMAGES,
+                        to=to,
+                        fill=fill,
+                        overwrite=True,
+                        workers=workers,
+                        progress=progress or Silent(),
+                    )
+                    pack.images.append(report)
             pack.write_texts(part.content)
             part.finish()
     except KeyboardInterrupt as stop:
@@ -161,25 +163,45 @@ class _Pack:
         datasets = {plan.serial: plan.fingerprint for plan in self.plans}
         return {"to": f"publish {self.to}", "datasets": datasets}
 
-    def adopt(self, content: Path) -> None:
-        """Take the pack that is there, if it is ours, back under its temporary name."""
-        if content.exists() and not os.path.lexists(self.path):
+    def require_ours(self) -> None:
+        """Let pass a place where nothing is, or this pack, finished or not; raises `Conflict` for others.
+
+        A finished pack that a killed run was bringing up to date may hold what somebody put there.
+        """
+        if os.path.lexists(self.path) and not self._is_ours():
+            raise Conflict(
+                f"{self.path} exists already, and is no pack of these datasets",
+                hint="name another folder with --dest",
+            )
+        part = self.path.with_name(f".{self.path.name}.part")
+        found = _read_json(part / "content" / _PACK)
+        if isinstance(found, dict) and found.get("identity") != self.identity:
+            raise Conflict(
+                f"{part} is a pack of other datasets that a stopped run was bringing up to date",
+                hint="run that again, or name another folder with --dest, or delete it",
+            )
+
+    @contextmanager
+    def adopted(self, content: Path) -> Iterator[None]:
+        """Take the pack that is there under its temporary name; where that fails, it gets its name back."""
+        if not os.path.lexists(self.path):
             self.changed = True
-        elif os.path.lexists(self.path):
-            if not self._is_ours():
+            yield
+            return
+        self.require_ours()
+        with written_to(self.path):
+            if content.exists():
                 raise Conflict(
-                    f"{self.path} exists already, and is no pack of these datasets",
-                    hint="name another folder with --dest",
+                    f"{self.path} and an unfinished pack beside it exist",
+                    hint=f"delete {content.parent}",
                 )
-            with written_to(self.path):
-                if content.exists():
-                    raise Conflict(
-                        f"{self.path} and an unfinished pack beside it exist",
-                        hint=f"delete {content.parent}",
-                    )
-                self.path.rename(content)
-        else:
-            self.changed = True
+            self.path.rename(content)
+        try:
+            yield
+        except ImagingDBError:
+            if not os.path.lexists(self.path):
+                content.rename(self.path)
+            raise
 
     def _is_ours(self) -> bool:
         if not self.path.is_symlink() and self.path.is_dir():

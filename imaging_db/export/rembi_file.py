@@ -14,6 +14,7 @@ from imaging_db.errors import ConfigError
 from imaging_db.export.rembi_fields import SECTIONS, Field, field_of
 
 Sections: TypeAlias = "dict[str, dict[str, Any]]"
+_MOST_DIGITS = 9  # of the number of a row
 _CSV_COLUMNS = ("section", "field", "value")
 
 
@@ -39,7 +40,7 @@ def read_rembi(path: Path) -> Sections:
 def _from_json(text: str, path: Path) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is no JSON: {error}") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is no JSON object of sections")
@@ -48,11 +49,15 @@ def _from_json(text: str, path: Path) -> dict[str, Any]:
 
 def _from_csv(text: str, path: Path) -> dict[str, Any]:
     """Return sections from rows; a table's field is written ``Authors.1.Name``, lists repeat their row."""
-    rows = csv.DictReader(io.StringIO(text))
-    if tuple(rows.fieldnames or ())[:3] != _CSV_COLUMNS:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        names, listed = tuple(rows.fieldnames or ()), list(rows)
+    except csv.Error as error:
+        raise ConfigError(f"{path} is no CSV: line {rows.line_num}: {error}") from error
+    if names[:3] != _CSV_COLUMNS:
         raise ConfigError(f"{path}: its first line is not {','.join(_CSV_COLUMNS)}")
     found: dict[str, Any] = {}
-    for row in rows:
+    for row in listed:
         section, name, value = (row[column] or "" for column in _CSV_COLUMNS)
         fields = found.setdefault(section.strip(), {})
         _put(fields, section.strip(), name.strip(), value.strip())
@@ -66,8 +71,10 @@ def _from_csv(text: str, path: Path) -> dict[str, Any]:
 def _put(fields: dict[str, Any], section: str, name: str, value: str) -> None:
     table, _, rest = name.partition(".")
     number, _, column = rest.partition(".")
-    if number.isdecimal() and column:
-        fields.setdefault(table, {}).setdefault(int(number), {})[column] = value
+    if number.isdecimal() and len(number) <= _MOST_DIGITS and column:
+        rows = fields.setdefault(table, {})
+        if isinstance(rows, dict):  # else it was given as one value before, which `_problems` tells
+            rows.setdefault(int(number), {})[column] = value
         return
     field = field_of(section, name)
     if field is not None and field.many:

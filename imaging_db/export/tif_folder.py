@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 SUFFIX = "_tif"
 _UNFIT = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
-_MOST_CHARACTERS = 100  # of a channel's name: file systems hold 255 bytes
+_MOST_BYTES = 100  # of a channel's name: file systems hold 255 bytes
 
 
 class TifFolder:
@@ -154,7 +155,6 @@ class _Work:
         plan = self.plan
         folder.write(GLOBAL_NAME, global_metadata_json(plan.dataset, plan.acquisition))
         channels = file_channels(plan)
-        frames = self.source.catalog.frames(plan.serial, plan.selection)
         with folder.writing(FRAMES_NAME) as stream:
             write_frames_csv(
                 (
@@ -163,7 +163,8 @@ class _Work:
                         file_name=file_name(frame.coords, channels),
                         object_sha256=hashes[frame.coords],
                     )
-                    for frame in frames
+                    for frame in self.source.frames()
+                    if frame.coords in hashes  # others are told at the end: it was replaced
                 ),
                 stream,
             )
@@ -187,10 +188,21 @@ def file_channels(plan: ExportPlan) -> dict[int, str]:
     """Return what each channel is called in file names: its name, or its number; no two alike."""
     found: dict[int, str] = {}
     for index, name in zip(plan.channels.indices, plan.channels.names, strict=True):
-        plain = _UNFIT.sub("-", name or "").strip(" .")[:_MOST_CHARACTERS] or f"c{index:03d}"
-        taken = {other.casefold() for other in found.values()}
-        found[index] = f"{plain}-c{index:03d}" if plain.casefold() in taken else plain
+        plain = _shortened(_UNFIT.sub("-", name or "").strip(" .")) or f"c{index:03d}"
+        taken = {_folded(other) for other in found.values()}
+        while _folded(plain) in taken:
+            plain = f"{plain}-c{index:03d}"
+        found[index] = plain
     return found
+
+
+def _folded(name: str) -> str:
+    """Return what a name is on file systems that do not tell case, or spellings of an accent, apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _shortened(name: str) -> str:
+    return name.encode(errors="replace")[:_MOST_BYTES].decode(errors="ignore").strip(" .")
 
 
 def file_name(coords: FrameCoords, channels: dict[int, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from pathlib import Path
 
 from imaging_db.errors import Conflict, StoreUnavailable, UsageError
@@ -35,10 +36,10 @@ def write_whole(path: Path, data: bytes) -> None:
     UsageError
         The file cannot be written for another reason.
     """
-    if not path.name or path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UsageError(f"{path} is no file that can be replaced", hint="name another file")
-    part = path.with_name(temporary_name())
+    part = path.parent / temporary_name()
     try:
+        if not path.name or path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UsageError(f"{path} is no file that can be replaced", hint="name another file")
         part.write_bytes(data)
         part.replace(path)
     except OSError as error:
@@ -50,4 +51,5 @@ def write_whole(path: Path, data: bytes) -> None:
             f"{path} cannot be written: {error.strerror}", hint="name another file"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # as where the folder is a file
+            part.unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,9 @@ def test_the_same_command_again_changes_nothing(desk: Lab, ask: Ask) -> None:
     [
         (["ID"], "name datasets or --where, and --tag, --note or --remove; or --from_csv"),
         (["ID", "--where", "frames > 1", "--tag", "x"], "not both"),
+        (["ID", "--where", "", "--tag", "x"], "not both"),
+        (["--where", "", "--tag", "x"], "the query is empty"),
+        (["--from_csv", ""], "is not a file"),
         (["--where", "serial = none", "--tag", "x"], "no dataset fits --where"),
         (["--tag", "x"], "name datasets"),
         (["ID", "--note", "x"], "--note 'x' has no value; write KEY=VALUE"),
@@ -197,6 +201,7 @@ def test_every_mistake_of_a_csv_is_told_with_its_line(desk: Lab, ask: Ask) -> No
         f"{one},e,x,,eve,2999-01-01T00:00:00Z",
         f"{one},f,x,,,,more",
         ",g,,,,",
+        f"{one},h,x,,eve,0001-01-01T00:00:00+14:00",
     ]
     Path("notes.csv").write_text("\n".join(["serial,key,value,kind,author,created_at", *rows]))
     code, out, err = ask("annotate", "--from_csv", "notes.csv")
@@ -211,6 +216,8 @@ def test_every_mistake_of_a_csv_is_told_with_its_line(desk: Lab, ask: Ask) -> No
         "9: created_at: 2999-01-01T00:00:00Z is still to come",
         "10: has 7 cells, the header 6",
         "11: serial: is empty",
+        "12: created_at: '0001-01-01T00:00:00+14:00' is not a time with its zone, such as "
+        "2024-03-01T14:30:00+00:00",
     ]
 
 
@@ -245,6 +252,21 @@ def test_a_list_goes_to_a_file_whole_or_not_at_all(desk: Lab, ask: Ask) -> None:
     code, _, err = ask("annotations", "--csv", "absent/notes.csv")
     assert (code, err.count("\n")) == (2, 1)
     assert "absent/notes.csv cannot be written: No such file or directory" in err
+
+
+def test_only_a_file_gives_way_to_a_list(desk: Lab, ask: Ask) -> None:
+    Path("link.csv").symlink_to("elsewhere.csv")
+    os.mkfifo("pipe.csv")
+    Path("notes.csv").write_text("older")
+    for place in ("link.csv", "pipe.csv", "notes.csv/x.csv", ".", "", "n" * 300):
+        before = sorted(desk.folder.iterdir())
+        code, out, err = ask("annotations", "--csv", place)
+        assert (code, out, err.count("\n")) == (2, "", 1), place
+        assert sorted(desk.folder.iterdir()) == before
+    assert Path("link.csv").is_symlink()
+    assert Path("pipe.csv").is_fifo()
+    assert ask("annotations", "--csv", "notes.csv")[0] == 0
+    assert Path("notes.csv").read_text() != "older"
 
 
 def test_queries_find_datasets_by_what_is_said(desk: Lab, ask: Ask) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from imaging_db.catalog import Catalog
 from imaging_db.config.settings import DatabaseSettings
 from imaging_db.errors import DatasetNotFound, UsageError
 from imaging_db.model import Annotation, AnnotationEdit, DatasetQuery
+from imaging_db.model.annotation import LONGEST_KEY, LONGEST_VALUE
 from tests.support.catalog_rows import OTHER, SERIAL, draft, frame, store
 
 ODD = 'a, "b"\r\n=1+1\t\U0001f52c é \x07'
@@ -46,6 +48,15 @@ def test_tags_and_notes_come_back_with_who_and_when(catalog: Catalog) -> None:
     ]
     assert all(before <= one.created_at <= catalog.now() for one in found)
     assert found == catalog.annotations.all()
+
+
+def test_the_longest_value_is_kept(catalog: Catalog) -> None:
+    store(catalog, [frame()])
+    chance = random.Random(1)  # what repeats would be pressed, and fit into any index
+    longest = "".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(LONGEST_VALUE))
+    assert say(catalog, "k" * LONGEST_KEY, longest) == "added"
+    (found,) = catalog.annotations.of(SERIAL)
+    assert found.value == longest
 
 
 def test_what_is_so_already_stays_whose_it_is(catalog: Catalog) -> None:

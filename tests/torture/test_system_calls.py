@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.matrix import Injected
 from tests.support.strace import calls_of, failing, missing
-from tests.torture.amount import FULL, thinned
+from tests.torture.amount import LEVEL, thinned
 from tests.torture.bench import Bench
 from tests.torture.works import Delete, Download, Overwrite, Upload, Work
 
@@ -72,11 +72,11 @@ words, which do not come."""
 
 
 def numbers() -> Iterator[int]:
-    """1, 2, 3...; where little is tortured 1, 3, 9, 27..."""
+    """Every number at length 2; every number up to 8 and then an eighth more at 1; otherwise 1, 3, 9, 27..."""
     number = 1
     while True:
         yield number
-        number = number + 1 if FULL else number * 3
+        number = number * 3 if LEVEL == 0 else number + 1 + (number // 8 if LEVEL == 1 else 0)
 
 
 @pytest.mark.fault("K2")
