@@ -12,7 +12,7 @@ KERNEL := $(wildcard imaging_db/codecs/csrc/*)
 FUZZ_SECONDS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint coverage torture broken damage memory fuzz bench clean
+.PHONY: help demo test readers lint coverage torture broken damage memory fuzz bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,8 @@ $(READERS)/installed: tests/readers.txt
 
 demo: $(VENV)/installed  ## upload, query, download and verify a real acquisition, in ./demo
 	$(BIN)/imaging-db demo demo
+
+readers: $(READERS)/installed  ## install other people's readers of OME-Zarr and OME-TIFF, for the tests of exports
 
 test: $(VENV)/installed-test $(READERS)/installed  ## run all tests, with PostgreSQL and two S3 servers
 	$(BIN)/python -m pytest -n auto

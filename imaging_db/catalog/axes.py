@@ -73,6 +73,7 @@ def _axes(connection: Connection, serial: str, selection: FrameSelection) -> Fra
     wanted = selections.conditions(connection, shared.id, selection)
     c, z, t, p = (_distinct(connection, axis, wanted) for axis in ORDER)
     everywhere = FrameRow.frames_global_id == shared.id
+    whole = selection == FrameSelection()
     number = connection.scalar(select(func.count()).select_from(FrameRow).where(*wanted))
     return FrameAxes(
         number=int(number or 0),
@@ -80,7 +81,7 @@ def _axes(connection: Connection, serial: str, selection: FrameSelection) -> Fra
         slices=z,
         timepoints=t,
         positions=p,
-        every_position=_distinct(connection, FrameRow.pos_idx, [everywhere]),
+        every_position=p if whole else _distinct(connection, FrameRow.pos_idx, [everywhere]),
         kinds=_kinds(connection, shared, wanted),
     )
 

@@ -233,6 +233,7 @@ class Catalog(Removal):
     def publish(self, claim: Claim) -> Dataset:
         """Make a dataset visible, in one transaction, and return it.
 
+        Of very many frames that repeat others it is told before, in as many transactions as that takes.
         Where the answer to the COMMIT is lost, the dataset is looked up before anything is decided.
 
         Raises
@@ -242,7 +243,10 @@ class Catalog(Removal):
         DatasetBusy
             The claim is lost.
         """
-        return self._write(lambda connection: claims.publish(connection, claim))
+        while True:
+            dataset = self._write(lambda connection: claims.publish(connection, claim))
+            if dataset is not None:
+                return dataset
 
     def describe(self, serial: str, *, description: str | None, microscope: str | None) -> bool:
         """Change what people say of a ready dataset; return True where that differed.

@@ -134,8 +134,10 @@ def withdraw(connection: Connection, claim: Claim) -> None:
     _fenced(connection, claim, _WITHDRAW)
 
 
-def publish(connection: Connection, claim: Claim) -> Dataset:
+def publish(connection: Connection, claim: Claim) -> Dataset | None:
     """Make a dataset visible and return it, if every object that was announced has a row.
+
+    None says that this took too long for one transaction: the next call goes on with it.
 
     Raises
     ------
@@ -156,7 +158,8 @@ def publish(connection: Connection, claim: Claim) -> Dataset:
             f"{claim.serial} has {stored} of {found.nbr_objects if found else 0} objects",
             hint="rerun the upload",
         )
-    quality.mark_repeats(connection, claim.dataset_id)
+    if not quality.mark_repeats(connection, claim.dataset_id):
+        return None
     _fenced(connection, claim, _PUBLISH)
     return datasets.by_id(connection, claim.dataset_id)
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from imaging_db.catalog.expressions import dataset_condition
+from imaging_db.catalog.expressions import annotated, dataset_condition
 from imaging_db.catalog.functions import contains_text
 from imaging_db.catalog.tables import AcquisitionRow, AnnotationRow, DatasetRow
 from imaging_db.errors import DatasetNotFound, NothingSelected
@@ -313,22 +313,9 @@ def _mentions(text: str) -> ColumnElement[bool]:
                 contains_text(cast(AcquisitionRow.metadata_json, String), spelled),
             )
         ),
-        _is_annotated(
+        annotated(
             or_(contains_text(AnnotationRow.key, text), contains_text(AnnotationRow.value, text))
         ),
-    )
-
-
-def _is_annotated(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return the condition that what is said of a dataset today fulfils ``condition``."""
-    return (
-        select(AnnotationRow.id)
-        .where(
-            AnnotationRow.dataset_serial == DatasetRow.dataset_serial,
-            AnnotationRow.removed_at.is_(None),
-            condition,
-        )
-        .exists()
     )
 
 

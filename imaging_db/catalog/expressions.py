@@ -98,9 +98,9 @@ class Compiler:
 
     def _missing(self, field: Field) -> Condition:
         if field.kind is Kind.TAG:
-            return ~_annotated(true())
+            return ~annotated(true())
         if field.kind is Kind.NOTE:
-            return ~_annotated(_noted(field))
+            return ~annotated(_noted(field))
         if field.kind is Kind.JSON:
             return JSONField(field, self.dialect).is_missing()
         return COLUMNS[field.name].is_(None)
@@ -185,12 +185,12 @@ class Compiler:
     def _tag(self, asked: Comparison) -> Condition:
         """With ``!=`` it has none of the tags, perhaps no tag at all."""
         wanted = Comparison(asked.field, asked.operator.removeprefix("!"), asked.values)
-        fits = _annotated(self._compared_text(AnnotationRow.key.expression, wanted))
+        fits = annotated(self._compared_text(AnnotationRow.key.expression, wanted))
         return ~fits if asked.operator == "!=" else fits
 
     def _note(self, asked: Comparison) -> Condition:
         fits = self._compared_text(AnnotationRow.value.expression, asked)
-        return _annotated(and_(_noted(asked.field), fits))
+        return annotated(and_(_noted(asked.field), fits))
 
     def _json(self, asked: Comparison) -> Condition:
         found = JSONField(asked.field, self.dialect)
@@ -219,7 +219,7 @@ class Compiler:
         parts: list[Condition] = [contains_text(column, text) for column in columns]
         parts.append(contains_text(origin.text, text))
         names = (AnnotationRow.key, AnnotationRow.value)
-        parts.append(_annotated(or_(*(contains_text(column, text) for column in names))))
+        parts.append(annotated(or_(*(contains_text(column, text) for column in names))))
         if not self.of_files:
             labels = (AcquisitionRow.channel_names, AcquisitionRow.position_names)
             parts += [contains_text(cast(column, String), spelled) for column in labels]
@@ -317,7 +317,7 @@ def _noted(field: Field) -> Condition:
     return and_(AnnotationRow.key == key, AnnotationRow.value.is_not(None))
 
 
-def _annotated(condition: Condition) -> Condition:
+def annotated(condition: Condition) -> Condition:
     """Return that something which is said of the dataset today fulfils a condition."""
     today = AnnotationRow.removed_at.is_(None)
     mine = AnnotationRow.dataset_serial == DatasetRow.dataset_serial

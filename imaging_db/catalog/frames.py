@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, bindparam, false, func, null, select, tuple_
+from sqlalchemy import ColumnElement, Connection, bindparam, func, null, select, tuple_
 
 from imaging_db.catalog import selections
 from imaging_db.catalog.columns import Column
 from imaging_db.catalog.datasets import AnyRow, as_object
 from imaging_db.catalog.frame_rows import ORDER, READ, frame_columns, to_frame
+from imaging_db.catalog.labels import Labels, channel_labels, position_labels
 from imaging_db.catalog.rows import insert_rows
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FileRow, FrameRow
 from imaging_db.errors import Conflict, DatasetNotFound
@@ -123,29 +124,16 @@ def count_frames(connection: Connection, dataset_id: int, selection: FrameSelect
     return int(connection.scalar(wanted) or 0)
 
 
-def channels(connection: Connection, dataset_id: int) -> list[tuple[int, str | None]]:
+def channels(connection: Connection, dataset_id: int) -> Labels:
     """Return index and name of every channel that is present, by index."""
-    return _labels(connection, dataset_id, FrameRow.channel_idx, FrameRow.channel_name, ORDER)
+    shared = _shared(connection, dataset_id)
+    return [] if shared is None else channel_labels(connection, shared.id)
 
 
-def positions(connection: Connection, dataset_id: int) -> list[tuple[int, str | None]]:
+def positions(connection: Connection, dataset_id: int) -> Labels:
     """Return index and name of every position that is present, by index."""
-    order = (FrameRow.pos_idx, FrameRow.time_idx, FrameRow.channel_idx, FrameRow.slice_idx)
-    return _labels(connection, dataset_id, FrameRow.pos_idx, FrameRow.position_name, order)
-
-
-def _labels(
-    connection: Connection, dataset_id: int, index: Any, name: Any, order: Sequence[Any]
-) -> list[tuple[int, str | None]]:
-    """Return distinct indices with their names; steps along the database's index, not over every frame."""
-    step = select(index, name).order_by(*order).limit(1)
-    step = step.where(_of_dataset(connection, dataset_id))
-    found: list[tuple[int, str | None]] = []
-    row = connection.execute(step).one_or_none()
-    while row is not None:
-        found.append((row[0], row[1]))
-        row = connection.execute(step.where(index > row[0])).one_or_none()
-    return found
+    shared = _shared(connection, dataset_id)
+    return [] if shared is None else position_labels(connection, shared.id)
 
 
 def frames_page(
@@ -221,15 +209,6 @@ _SHARED = select(
 def _shared(connection: Connection, dataset_id: int) -> AnyRow | None:
     """Return what the frames of a dataset share, None for one of files."""
     return connection.execute(_SHARED, {"dataset": dataset_id}).one_or_none()
-
-
-def _of_dataset(connection: Connection, dataset_id: int) -> ColumnElement[bool]:
-    """Return the condition that a frame is of a dataset.
-
-    With the id itself in it, rather than a join, the database takes both order and frames from an index.
-    """
-    shared = _shared(connection, dataset_id)
-    return false() if shared is None else FrameRow.frames_global_id == shared.id
 
 
 def _file_columns(

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, false, func, or_, select, true, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Update,
+    bindparam,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from imaging_db.catalog.frame_rows import ORDER
 from imaging_db.catalog.selections import conditions
@@ -49,13 +60,12 @@ _UNDECIDED = (_OF_ACQUISITION, FrameRow.sha256.is_not(None), FrameRow.is_repeat.
 
 # The acquisition is named outside, too: else the database may look through the frames of all of them.
 _MARK = update(FrameRow).where(_OF_ACQUISITION)
-_MARK_ALL = _MARK.where(FrameRow.id.in_(_REPEATS)).values(is_repeat=true())
-_MARK_OTHERS = update(FrameRow).where(*_UNDECIDED).values(is_repeat=false())
+_MOST: BindParameter[int] = bindparam("most")
 _MARK_SOME = _MARK.where(
-    FrameRow.id.in_(_REPEATS.where(_NUMBERED.c.is_repeat.is_(None)).limit(_DECIDED_AT_ONCE))
+    FrameRow.id.in_(_REPEATS.where(_NUMBERED.c.is_repeat.is_not(true())).limit(_MOST))
 ).values(is_repeat=true())
 _MARK_SOME_OTHERS = _MARK.where(
-    FrameRow.id.in_(select(FrameRow.id).where(*_UNDECIDED).limit(_DECIDED_AT_ONCE))
+    FrameRow.id.in_(select(FrameRow.id).where(*_UNDECIDED).limit(_MOST))
 ).values(is_repeat=false())
 
 _FIGURES = {
@@ -85,17 +95,21 @@ _FILL = (
 )
 
 
-def mark_repeats(connection: Connection, dataset_id: int) -> None:
-    """Tell of every frame of a dataset whether one before it, in the order of the names, has its pixels.
+def mark_repeats(connection: Connection, dataset_id: int) -> bool:
+    """Tell of frames whether one before them, in the order of the names, has their pixels; True where of all.
 
     Frames come in as no repeats, so that where all differ, as they do of most cameras, no row changes.
+    Where very many repeat others it is told of some of them: one transaction has no time for all.
     """
     acquisition = connection.scalar(_ACQUISITION, {"dataset": dataset_id})
     most, frames, decided = connection.execute(_SEEN, {"acquisition": acquisition}).one()
-    if most is not None and most > 1:
-        connection.execute(_MARK_ALL, {"acquisition": acquisition})
-    if frames != decided:  # rows of a run before frames had this column
-        connection.execute(_MARK_OTHERS, {"acquisition": acquisition})
+    repeats = most is not None and most > 1
+    if repeats and _marked(connection, _MARK_SOME, acquisition) == _DECIDED_AT_ONCE:
+        return False
+    if frames == decided:
+        return True
+    # rows of a run before frames had this column
+    return _marked(connection, _MARK_SOME_OTHERS, acquisition) < _DECIDED_AT_ONCE
 
 
 def decide_repeats(connection: Connection, dataset_id: int) -> int:
@@ -106,8 +120,14 @@ def decide_repeats(connection: Connection, dataset_id: int) -> int:
     acquisition = connection.scalar(_ACQUISITION, {"dataset": dataset_id})
     if acquisition is None:
         return 0
-    some = connection.execute(_MARK_SOME, {"acquisition": acquisition}).rowcount
-    return some or connection.execute(_MARK_SOME_OTHERS, {"acquisition": acquisition}).rowcount
+    some = _marked(connection, _MARK_SOME, acquisition)
+    return some or _marked(connection, _MARK_SOME_OTHERS, acquisition)
+
+
+def _marked(connection: Connection, change: Update, acquisition: int | None) -> int:
+    """Return how many rows a change marked."""
+    bound = {"acquisition": acquisition, "most": _DECIDED_AT_ONCE}
+    return connection.execute(change, bound).rowcount
 
 
 def count_unmeasured(connection: Connection, dataset_id: int, selection: FrameSelection) -> int:

@@ -26,8 +26,7 @@ from imaging_db.model import (
     FrameSelection,
     StoredFrame,
 )
-from imaging_db.model.expression import Comparison, all_of, asks_edges
-from imaging_db.model.fields import Field, Kind, Level
+from imaging_db.model.expression import asks_edges
 
 PAGE = 5000
 DATASET_PAGE = 1000
@@ -39,9 +38,6 @@ _SHARED = (
     AcquisitionRow.im_colors,
     AcquisitionRow.dtype,
 )
-
-
-_SERIAL = Field("serial", Kind.TEXT, Level.DATASET)
 
 
 class Place(NamedTuple):
@@ -121,10 +117,9 @@ class Search:
         ``since`` is the serial to begin with, or after where it does not fit.
         """
         last: str | None = None
-        if since is not None:
-            where = all_of([Comparison(_SERIAL, ">=", (since,)), where])
         while True:
-            page = self._transactions.read(partial(_datasets_page, where=where, after=last))
+            ask = partial(_datasets_page, where=where, since=since, after=last)
+            page = self._transactions.read(ask)
             yield from page
             if len(page) < DATASET_PAGE:
                 return
@@ -216,9 +211,12 @@ def _shared(connection: Connection, acquisitions: set[int]) -> dict[int, AnyRow]
 
 
 def _datasets_page(
-    connection: Connection, *, where: Expression, after: str | None
+    connection: Connection, *, where: Expression, since: str | None, after: str | None
 ) -> list[Dataset]:
+    """Return a page of datasets; compared in the database's own order of texts, which is that of the page."""
     wanted = select_datasets().where(*_ready_and(connection, where))
+    if since is not None:
+        wanted = wanted.where(DatasetRow.dataset_serial >= since)
     if after is not None:
         wanted = wanted.where(DatasetRow.dataset_serial > after)
     rows = connection.execute(wanted.order_by(DatasetRow.dataset_serial).limit(DATASET_PAGE))

@@ -89,9 +89,12 @@ def download_each(
 
 def foretell(db: ImagingDB, args: argparse.Namespace, chosen: Mapping[str, FrameSelection]) -> int:
     """Print how many frames and bytes of each dataset would come; nothing is written."""
+    from imaging_db.transfer.channels import with_numeric_names
+
     records: list[Coming] = []
     for serial, selection in chosen.items():
-        number, nbr_bytes = db.catalog.search.amount(serial, selection)
+        meant = with_numeric_names(db.catalog, serial, selection)
+        number, nbr_bytes = db.catalog.search.amount(serial, meant)
         if number:
             records.append(Coming(serial, number, nbr_bytes))
     if not records:

@@ -117,7 +117,7 @@ def _print_rules(one: Looked, *, some: bool) -> None:
     if some:
         output.result("suspicious:")
         output.table([(f"  {word}", rule) for word, rule in RULES.items()])
-    if unmeasured:
+    if unmeasured and one.backfill is None:  # else the line of the backfill told why
         output.note(
             f"{one.serial}: {output.count(unmeasured, 'frame')} not measured, or not in full; "
             "imaging-db qc --backfill can"

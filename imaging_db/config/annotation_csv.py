@@ -106,8 +106,8 @@ def _time(text: str, now: datetime) -> datetime | None:
     if not text:
         return None
     try:
-        time = datetime.fromisoformat(text)
-        time = time.astimezone(UTC) if time.tzinfo else None
+        told = datetime.fromisoformat(text)
+        time = told.astimezone(UTC) if told.tzinfo else None
     except (ValueError, OverflowError):  # the first and the last hours of the calendar have no UTC
         time = None
     if time is None:
@@ -142,10 +142,8 @@ def _header_problems(path: Path, header: Sequence[str]) -> list[str]:
 def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the header, and each record with the line that it begins on; cells as they are."""
     text = read_csv_text(path)
-    first = text.lstrip("\r\n").splitlines()[:1]
-    if not first:
-        raise ConfigError(f"{path}: is empty; its first line must name the columns")
-    separator = max(",;\t", key=first[0].count)
+    first = "".join(text.lstrip("\r\n").splitlines()[:1])
+    separator = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     records, begin = [], 1
     try:
@@ -155,4 +153,6 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             begin = reader.line_num + 1
     except csv.Error as error:
         raise ConfigError(f"{path}:{begin}: {error}") from error
+    if not records:
+        raise ConfigError(f"{path}: is empty; its first line must name the columns")
     return [name.strip() for name in records[0][1]], records[1:]

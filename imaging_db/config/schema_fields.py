@@ -136,7 +136,7 @@ class SchemaFields:
             for number, one in enumerate(places)
         ]
         if isinstance(items, (dict, bool)) and items is not False:
-            least = node.says.get("minItems", 0) - len(shown)
+            least = int(node.says.get("minItems", 0)) - len(shown)  # 2.0 is whole, too
             if "maxItems" not in node.says or node.says["maxItems"] > len(shown):
                 value = self._visit(items, f"{path}[]", below, node.refs, depth + 1)
                 shown += [value] * min(max(least, 1), LARGEST)
@@ -201,6 +201,13 @@ def _made(kind: str, node: Node) -> Any:
 
 def _number(says: Schema, *, whole: bool) -> float:
     """Return a number within its bounds, 0 where that is; draft 4 has Booleans for exclusive bounds."""
+    try:
+        return _number_within(says, whole=whole)
+    except OverflowError:  # a bound that no float holds
+        return 0
+
+
+def _number_within(says: Schema, *, whole: bool) -> float:
     words = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
     edges = [says[word] for word in words if not isinstance(says.get(word, False), bool)]
     step = says.get("multipleOf", 1 if whole else 0)

@@ -59,7 +59,10 @@ def metadata_template(path: Path) -> MetadataTemplate:
     ConfigError
         It cannot be read, is no JSON Schema, or has too many fields.
     """
-    schema, judge = read_json_object(path), MetadataSchema(path)
+    try:
+        schema, judge = read_json_object(path), MetadataSchema(path)
+    except RecursionError as error:
+        raise _endless(path) from error
     try:
         found = SchemaFields(schema)
         document, problem = found.document, _problem(judge, found.document)
@@ -69,6 +72,8 @@ def metadata_template(path: Path) -> MetadataTemplate:
                 document = least
     except ConfigError as error:
         raise ConfigError(f"{path}: {error.message}") from error
+    except RecursionError as error:
+        raise _endless(path) from error
     notes = [f"the whole document: {remark}" for remark in found.remarks]
     notes += [f"{one.field}: {one.remark}" for one in found.fields if one.remark]
     if problem is not None:
@@ -81,7 +86,11 @@ def metadata_template(path: Path) -> MetadataTemplate:
     if not found.fields:
         notes.append(f"{path.name} names no field")
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    return MetadataTemplate(_csv([FIELD_COLUMNS, *found.rows()]), text.encode(), tuple(notes))
+    return MetadataTemplate(_csv([FIELD_COLUMNS, *found.rows()]), _encoded(text), tuple(notes))
+
+
+def _endless(path: Path) -> ConfigError:
+    return ConfigError(f"{path}: is nested too deep, or refers to itself without end")
 
 
 def _problem(judge: MetadataSchema, document: dict[str, object]) -> str | None:
@@ -96,4 +105,9 @@ def _problem(judge: MetadataSchema, document: dict[str, object]) -> str | None:
 def _csv(rows: Iterable[Sequence[str]]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(map(guarded, row) for row in rows)
-    return text.getvalue().encode()
+    return _encoded(text.getvalue())
+
+
+def _encoded(text: str) -> bytes:
+    """Return UTF-8; half a character, which JSON can hold, as JSON escapes it."""
+    return text.encode(errors="backslashreplace")

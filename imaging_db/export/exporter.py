@@ -105,6 +105,7 @@ def export(
     """
     options = ExportOptions(fill, overwrite, ome_zarr_version)
     target = open_target(to, options)
+    _require_name(Path(dest))
     dataset = db.catalog.dataset(serial)
     if dataset.upload_type is UploadType.FILE and to == "files":
         return export_files(
@@ -124,6 +125,7 @@ def export(
     plan = make_plan(db.catalog, dataset, selection)
     notes = target.check(plan)
     path = target.path(plan, Path(dest))
+    _require_name(path)
     about: dict[str, Any] = {"sizes": plan.sizes, "dtype": plan.dtype}
     if dry_run:
         planned = ExportReport(serial, to, path, Written.PLANNED, plan.nbr_frames, notes=notes)
@@ -145,6 +147,17 @@ def open_target(name: str, options: ExportOptions) -> Target:
     module, _, kind = TARGETS[name].partition(":")
     target: Target = getattr(import_module(module), kind)(options)
     return target
+
+
+def _require_name(path: Path) -> None:
+    """Let pass what can be the name of a file here; raises `UsageError` for others."""
+    try:
+        path.is_symlink()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--dest {path}: {getattr(error, 'strerror', None) or error}",
+            hint="name a folder that you may write to",
+        ) from error
 
 
 @contextmanager

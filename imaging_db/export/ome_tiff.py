@@ -85,14 +85,16 @@ class OmeTiff:
         description = _identified(ome_file(plan, source, f"{plan.serial}{SUFFIX}", self._options))
         work = _Work(plan, source, self._options, progress, description)
         path = self.path(plan, dest).absolute()
+        digest = hashlib.sha256(description).hexdigest()
+        fill = None if self._options.fill is None else repr(float(self._options.fill))
+        identity = {"to": "ome-tiff", "description": digest}
+        part = Part(dest, path.name, {**identity, "fill": fill if plan.nbr_missing else None})
         if path.exists() and work.is_there(path):
+            part.tidy()
             there = Written.ALREADY_THERE
             return ExportReport(plan.serial, "ome-tiff", path, there, kept=plan.nbr_frames)
         if path.exists() and not self._options.overwrite:
             raise in_the_way(path)
-        digest = hashlib.sha256(description).hexdigest()
-        fill = repr(self._options.fill and float(self._options.fill)) if plan.nbr_missing else None
-        part = Part(dest, path.name, {"to": "ome-tiff", "description": digest, "fill": fill})
         with part.locked():
             report = work.write(part)
             part.finish(overwrite=self._options.overwrite)

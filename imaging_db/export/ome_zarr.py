@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from imaging_db import __version__
 from imaging_db.api.extras import require
-from imaging_db.errors import Conflict, UsageError
+from imaging_db.errors import Conflict, ImagingDBError, UsageError
 from imaging_db.export.frame_source import FrameSource
 from imaging_db.export.journal import Journal
 from imaging_db.export.ome_zarr_attributes import origin_attributes, unknown_sizes
@@ -166,7 +168,7 @@ class _Run:
         version = self.options.ome_zarr_version
         layout = Layout.of(self.plan, sharded=version != "0.4")
         _sweep(self.part.content)
-        images = make_groups(self.part.content, self.plan, layout, version=version, origin=origin)
+        images = self._images(layout, origin)
         if len(images) > 1:
             series = self.part.content / "OME"
             write_series(series, self.plan, self.source, options=self.options)
@@ -186,6 +188,17 @@ class _Run:
         with self.journal.opened(), closing(found) as results:
             for done in results:
                 self._took(done)
+
+    def _images(self, layout: Layout, origin: dict[str, object]) -> list[list[Any]]:
+        """Return the arrays, begun anew where a power cut took their texts."""
+        folder, version = self.part.content, self.options.ome_zarr_version
+        try:
+            return make_groups(folder, self.plan, layout, version=version, origin=origin)
+        except ImagingDBError:  # a usage error is a ValueError, too
+            raise
+        except (KeyError, TypeError, ValueError):
+            shutil.rmtree(folder)
+            return make_groups(folder, self.plan, layout, version=version, origin=origin)
 
     def _items(self, layout: Layout) -> Iterator[tuple[Block, dict[FrameCoords, StoredFrame]]]:
         for place, position in enumerate(self.plan.positions.indices):

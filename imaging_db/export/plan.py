@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imaging_db.catalog import Catalog
 from imaging_db.errors import NothingSelected, UsageError
@@ -83,12 +83,12 @@ class ExportPlan:
     @property
     def pixel_size_x_um(self) -> float | None:
         """Return the width of a pixel in micrometres, None where unknown."""
-        return self.acquisition.pixel_size_x_um
+        return _length(self.acquisition.pixel_size_x_um)
 
     @property
     def pixel_size_y_um(self) -> float | None:
         """Return the height of a pixel in micrometres, None where unknown."""
-        return self.acquisition.pixel_size_y_um
+        return _length(self.acquisition.pixel_size_y_um)
 
     @property
     def z_step_um(self) -> float | None:
@@ -202,7 +202,10 @@ def make_plan(
         raise NothingSelected(f"{serial}: {why}")
     if chosen.everything and found.nbr_frames != dataset.nbr_objects:
         raise wrong_count(dataset, found.nbr_frames)
-    return found.plan(dataset, catalog.acquisition(serial), chosen)
+    plan = found.plan(dataset, catalog.acquisition(serial), chosen)
+    if not plan.nbr_missing:
+        return plan
+    return replace(plan, missing=catalog.axes.absent(serial, chosen)[:_MOST_TOLD])
 
 
 def check_fill(fill: float, dtype: str | None) -> None:
@@ -233,7 +236,8 @@ class _Survey:
     kinds: dict[tuple[int | None, int | None, int | None, str | None], FrameCoords] = field(
         default_factory=dict
     )
-    there: set[FrameCoords] = field(default_factory=set)
+    slices: set[int] = field(default_factory=set)
+    timepoints: set[int] = field(default_factory=set)
     channel_names: dict[int, str | None] = field(default_factory=dict)
     position_names: dict[int, str | None] = field(default_factory=dict)
     windows: dict[int, _Extremes] = field(default_factory=dict)
@@ -246,7 +250,8 @@ class _Survey:
             digest.update(f"{coords} {frame.sha256} {frame.object_sha256}\n".encode())
             kind = (frame.height, frame.width, frame.colors or 1, frame.dtype)
             self.kinds.setdefault(kind, coords)
-            self.there.add(coords)
+            self.slices.add(coords.slice)
+            self.timepoints.add(coords.timepoint)
             self.channel_names.setdefault(coords.channel, frame.channel_name)
             self.position_names.setdefault(coords.position, frame.position_name)
             self.windows.setdefault(coords.channel, _Extremes()).take(frame)
@@ -257,14 +262,12 @@ class _Survey:
     ) -> ExportPlan:
         alike = len(self.kinds) == 1
         height, width, colors, dtype = next(iter(self.kinds)) if alike else (None, None, None, None)
-        channels = _axis(self.channel_names, {c.channel for c in self.there})
-        slices = _axis({}, {c.slice for c in self.there})
-        timepoints = _axis({}, {c.timepoint for c in self.there})
-        positions = _axis(self.position_names, {c.position for c in self.there})
+        channels = _axis(self.channel_names, self.channel_names)
+        slices = _axis({}, self.slices)
+        timepoints = _axis({}, self.timepoints)
+        positions = _axis(self.position_names, self.position_names)
         axes = (channels, slices, timepoints, positions)
-        nbr_missing = math.prod(map(len, axes)) - len(self.there)
-        spanned = itertools.starmap(FrameCoords, itertools.product(*(a.indices for a in axes)))
-        holes = (coords for coords in spanned if coords not in self.there)
+        nbr_missing = math.prod(map(len, axes)) - self.nbr_frames
         return ExportPlan(
             dataset,
             acquisition,
@@ -281,8 +284,7 @@ class _Survey:
             self.fingerprint,
             None if alike else self._difference(),
             nbr_missing,
-            tuple(itertools.islice(holes, min(nbr_missing, _MOST_TOLD))),
-            tuple(self.windows[index].window() for index in channels.indices),
+            windows=tuple(self.windows[index].window() for index in channels.indices),
         )
 
     def _difference(self) -> str:
@@ -320,7 +322,7 @@ def _most(known: float | None, found: float | None) -> float | None:
     return found if known is None else known if found is None else max(known, found)
 
 
-def _axis(names: dict[int, str | None], indices: set[int]) -> Axis:
+def _axis(names: dict[int, str | None], indices: Iterable[int]) -> Axis:
     ordered = tuple(sorted(indices))
     return Axis(ordered, tuple(names.get(index) for index in ordered))
 
@@ -329,6 +331,11 @@ def _told(kind: tuple[int | None, int | None, int | None, str | None]) -> str:
     height, width, colors, dtype = kind
     samples = "" if colors in (None, 1) else f" x {colors}"
     return f"{width} x {height}{samples} {dtype}"
+
+
+def _length(size: float | None) -> float | None:
+    """Return a size; one of nothing, or less, is how a program said that it did not know."""
+    return size if size is not None and 0 < size < math.inf else None
 
 
 def _scaled(step: float | None, axis: Axis) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -107,6 +108,9 @@ def publish(
             f"interrupted: {pack.path} is not complete and has no name yet; rerun to continue",
             signal_number=getattr(stop, "signal_number", 2),
         ) from stop
+    finally:
+        if pack.given_back:
+            part.tidy()
     return pack.report()
 
 
@@ -156,6 +160,7 @@ class _Pack:
     path: Path
     images: list[ExportReport] = field(default_factory=list)
     changed: bool = False
+    given_back: bool = False
 
     @property
     def identity(self) -> dict[str, object]:
@@ -199,8 +204,10 @@ class _Pack:
         try:
             yield
         except ImagingDBError:
-            if not os.path.lexists(self.path):
-                content.rename(self.path)
+            for begun in content.joinpath(IMAGES).glob(".*.part"):
+                shutil.rmtree(begun, ignore_errors=True)
+            content.rename(self.path)
+            self.given_back = True
             raise
 
     def _is_ours(self) -> bool:

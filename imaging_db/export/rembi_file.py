@@ -28,7 +28,7 @@ def read_rembi(path: Path) -> Sections:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     found = _from_csv(text, path) if path.suffix.lower() == ".csv" else _from_json(text, path)
     problems = list(_problems(found))
@@ -73,8 +73,10 @@ def _put(fields: dict[str, Any], section: str, name: str, value: str) -> None:
     number, _, column = rest.partition(".")
     if number.isdecimal() and len(number) <= _MOST_DIGITS and column:
         rows = fields.setdefault(table, {})
-        if isinstance(rows, dict):  # else it was given as one value before, which `_problems` tells
+        if isinstance(rows, dict):
             rows.setdefault(int(number), {})[column] = value
+        else:  # given as one value before: `_problems` tells that there is no such field
+            fields[name] = value
         return
     field = field_of(section, name)
     if field is not None and field.many:
@@ -105,6 +107,16 @@ def _field_problems(section: str, name: str, value: Any) -> Iterator[str]:
         yield f"{section}, {name}: a list of texts is needed"
     elif not field.many and not isinstance(value, (str, int)):
         yield f"{section}, {name}: text is needed"
+    if not _is_unicode(json.dumps(value, ensure_ascii=False)):
+        yield f"{section}, {name}: half a character (a lone surrogate) is no text"
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _table_problems(where: str, field: Field, value: Any) -> Iterator[str]:

@@ -71,6 +71,7 @@ class TifFolder:
         part = Part(dest, path.name, identity)
         work = _Work(plan, source, progress)
         if path.exists() and work.is_there(path):
+            part.tidy()
             there = Written.ALREADY_THERE
             return ExportReport(plan.serial, "tif-folder", path, there, kept=plan.nbr_frames)
         if path.exists() and not self._options.overwrite:

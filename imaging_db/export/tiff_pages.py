@@ -27,6 +27,7 @@ _CLASSIC_BYTES = 2**32 - 2**25  # what a classic TIFF can address, and room for 
 _STRIP_BYTES = 2**18
 _PREDICTED = ("int8", "int16", "uint8", "uint16")
 _PREDICTOR = 2  # differences along a row; ImageJ knows it for 8 and 16 bits
+_MOST_RESOLUTION = 2**32 - 1  # pixels a centimetre, in the numerator of the tag
 _LEVEL = 1  # of libdeflate: camera noise comes out as small as at 4, in less than half the time
 
 
@@ -98,8 +99,9 @@ class PageLayout:
         if samples == 4:
             options["extrasamples"] = ["unspecified"]
         if self.pixel_size_um is not None:
-            x, y = self.pixel_size_um
-            options |= {"resolution": (1e4 / x, 1e4 / y), "resolutionunit": "CENTIMETER"}
+            x, y = (1e4 / size for size in self.pixel_size_um)
+            if max(x, y) < _MOST_RESOLUTION:
+                options |= {"resolution": (x, y), "resolutionunit": "CENTIMETER"}
         return options
 
 

@@ -234,6 +234,7 @@ def test_datasets_that_are_not_there_are_told_by_line(desk: Lab, ask: Ask) -> No
     ("content", "cause"),
     [
         (b"", "is empty"),
+        (b",,\n", "is empty"),
         (b"serial,key\n", "has a header and no rows"),
         (b"serial,kee\nx,y\n", "missing column 'key'"),
         (b"serial,key,key\nx,y,z\n", "is there twice"),

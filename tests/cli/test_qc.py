@@ -129,6 +129,7 @@ def test_a_backfill_names_what_is_damaged(desk: Lab, capsys: pytest.CaptureFixtu
     assert qc(desk.serial(), "--backfill") == 6
     told = capsys.readouterr()
     assert told.err.startswith(f"error: {desk.serial()}: {key} is damaged")
+    assert "--backfill can" not in told.err
     assert "35 frames measured now, 1 are missing or damaged\n" in told.out
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from imaging_db.catalog import Catalog
+from imaging_db.catalog import Catalog, claims, quality
 from imaging_db.errors import DatasetNotFound
 from imaging_db.model import FrameCoords, FrameQuality, FrameSelection
 from tests.support.catalog_rows import (
@@ -81,6 +81,24 @@ def test_rows_from_before_the_upgrade_are_told_when_they_are_published(catalog: 
     catalog.add_frames(claim, [frame(2, sha256=digest(1))])
     catalog.publish(claim)
     assert repeats(catalog) == [False, False, True]
+
+
+@pytest.mark.parametrize("of_before", [False, True])
+def test_very_many_repeats_are_told_in_portions(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, of_before: bool
+) -> None:
+    monkeypatch.setattr(quality, "_DECIDED_AT_ONCE", 4)
+    claim = catalog.claim(
+        draft(SERIAL, 9), token="uploader"
+    )  # eight repeats are two whole portions
+    catalog.add_frames(claim, [frame(t=t, sha256=digest("same")) for t in range(9)])
+    if of_before:
+        forget(catalog, "is_repeat")
+    assert catalog._transactions.write(lambda connection: claims.publish(connection, claim)) is None
+    with pytest.raises(DatasetNotFound):
+        catalog.dataset(SERIAL)
+    assert catalog.publish(claim).serial == SERIAL
+    assert repeats(catalog) == [False, *[True] * 8]
 
 
 def test_to_publish_twice_tells_the_same(catalog: Catalog) -> None:

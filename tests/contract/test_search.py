@@ -14,6 +14,7 @@ from imaging_db.errors import UsageError
 from imaging_db.model import DatasetQuery, FrameSelection, parse_expression
 from tests.support.catalog_rows import draft, file, frame, grid, store, store_files
 from tests.support.plain_filter import Known, fits, matching_datasets, matching_frames
+from tests.support.postgres import PostgresServer
 from tests.support.random_catalog import QUESTIONS, fill
 
 EXAMPLES = int(os.environ.get("IMAGING_DB_TEST_QUESTIONS", "50"))
@@ -109,6 +110,23 @@ def test_a_search_goes_on_behind_any_place(lab: Catalog, query: str) -> None:
     for number, one in enumerate(everything, 1):
         assert list(lab.search.frames(where, after=one.place)) == everything[number:]
         assert list(lab.search.frames(where, limit=number)) == everything[:number]
+
+
+def test_a_search_goes_on_in_the_order_of_the_database_whatever_its_locale(
+    postgres_catalog_settings: DatabaseSettings, postgres_server: PostgresServer
+) -> None:
+    """As a dictionary orders them, b lies between A and C; by the codes of the characters behind both."""
+    dictionary = 'ALTER TABLE data_set ALTER COLUMN dataset_serial TYPE varchar COLLATE "und-x-icu"'
+    postgres_server.admin(dictionary, database=postgres_catalog_settings.dbname)
+    with Catalog.open(postgres_catalog_settings) as catalog:
+        for project in "AbC":
+            store(catalog, grid(1, 2, 1, 1), f"{project}-2018-06-08-15-45-00-0001")
+        for query in ("z >= 0", "z = first, last"):
+            where = parse_expression(query)
+            everything = list(catalog.search.frames(where))
+            assert [one.serial[0] for one in everything] == list("AAbbCC")
+            for number, one in enumerate(everything, 1):
+                assert list(catalog.search.frames(where, after=one.place)) == everything[number:]
 
 
 def test_pages_join_without_a_gap(lab: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:

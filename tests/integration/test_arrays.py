@@ -248,6 +248,17 @@ def test_absent_frames_are_filled_with_a_value_that_was_named(small_lab: Lab) ->
         assert np.array_equal(found[:, 0, 0], data)
 
 
+def test_frames_that_a_query_left_out_are_filled_not_shown(small_lab: Lab) -> None:
+    data = stack_of(small_lab, t=2, z=3, c=2)
+    with ImagingDB(small_lab.settings) as db:
+        db.open(small_lab.serial()).compute()  # they are in the cache now
+        chosen = db.dataset(small_lab.serial()).frames(where="not (z = 0 and t = 0)")
+        data[0, :, :, 0] = 7
+        assert np.array_equal(chosen.to_numpy(fill=7), data)
+        assert np.array_equal(chosen.to_dask(fill=7).compute(), data)
+        assert np.array_equal(pickle.loads(pickle.dumps(chosen.to_dask(fill=7))).compute(), data)
+
+
 @pytest.mark.parametrize("fill", [-1, 0.5, 65536, float("nan")])
 def test_a_value_that_the_frames_cannot_hold_is_refused(small_lab: Lab, fill: float) -> None:
     holes(small_lab)

@@ -118,6 +118,8 @@ def test_the_command_lines_work_on_it(
     assert query_data.main(["--microscope", "leica"]) == 0
     assert FRAMES_SERIAL in capsys.readouterr().out
     where = ["--storage", "local", "--storage_access", "mount", "--dest", "out"]
+    assert data_downloader.main(["--id", FRAMES_SERIAL, *where, "-c", "405", "--dry-run"]) == 0
+    assert "2 objects" in capsys.readouterr().out, "405 is a name, there is no index 405"
     assert data_downloader.main(["--id", FRAMES_SERIAL, *where, "-c", "405"]) == 0
     folder = moved.folder / "out" / FRAMES_SERIAL
     with (folder / "frames_meta.csv").open(newline="") as stream:

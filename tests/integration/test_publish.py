@@ -16,7 +16,7 @@ import pytest
 import tifffile
 
 from imaging_db import ImagingDB
-from imaging_db.errors import ConfigError, Conflict, UsageError
+from imaging_db.errors import ConfigError, Conflict, StoreDenied, UsageError
 from imaging_db.export import Written
 from imaging_db.export.publish import PublishReport, publish
 from imaging_db.export.rembi_fields import SECTIONS
@@ -251,6 +251,61 @@ def test_a_damaged_image_of_a_pack_is_written_again(small_lab: Lab, two: list[st
     assert content(first.path) == before
 
 
+def test_a_lost_piece_of_an_ome_zarr_is_written_again(small_lab: Lab, two: list[str]) -> None:
+    first = published(small_lab, two, to="ome-zarr")
+    before = content(first.path)
+    pieces = (first.images[1].path / "0" / "c").rglob("*")
+    next(piece for piece in pieces if piece.is_file()).unlink()
+    assert published(small_lab, two, to="ome-zarr").outcome is Written.EXPORTED
+    assert content(first.path) == before
+
+
+def test_a_pack_keeps_its_name_where_a_run_fails(small_lab: Lab, two: list[str]) -> None:
+    pack = published(small_lab, two).path
+    (pack / "PROTOCOL.txt").write_text("ours")
+    before = content(pack)
+    store = Path(small_lab.settings.store.access)
+    store.rename(store.with_name("elsewhere"))
+    with pytest.raises(StoreDenied):
+        published(small_lab, two, metadata=said(small_lab, WHOLE))
+    assert content(pack) == before
+    assert not (small_lab.folder / ".pack.part").exists()
+
+
+def test_a_pack_that_a_killed_run_left_is_not_thrown_away_for_another(
+    small_lab: Lab, two: list[str]
+) -> None:
+    pack = published(small_lab, two[:1]).path
+    (pack / "PROTOCOL.txt").write_text("ours")
+    words = [two[0], "--dest", "pack", "--metadata", str(said(small_lab, WHOLE))]
+    failed = run(small_lab, *words, failpoint="file.written:2:kill")
+    assert failed.returncode == -9
+    assert not pack.exists()
+    with pytest.raises(Conflict, match="a pack of other datasets that a stopped run"):
+        published(small_lab, two)
+    assert published(small_lab, two[:1]).path == pack
+    assert (pack / "PROTOCOL.txt").read_text() == "ours"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "section,field,value\nStudy,Authors,Bob\nStudy,Authors.1.Name,Bob\n"),
+        ("a.csv", "section,field,value\nStudy,Keywords,x\nStudy,Keywords.1.a,y\n"),
+        ("a.csv", f"section,field,value\nStudy,Authors.{'9' * 5000}.Name,Bob\n"),
+        ("a.csv", f"section,field,value\nStudy,Description,{'x' * 200_000}\n"),
+        ("a.json", "[" * 100_000),
+        ("a.json", '{"Study": {"Title": "half a \\ud800 character"}}'),
+    ],
+)
+def test_metadata_that_nobody_would_write_are_an_error_and_no_crash(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError):
+        read_rembi(tmp_path / name)
+
+
 def test_a_folder_that_is_no_pack_of_these_datasets_is_left_alone(
     small_lab: Lab, two: list[str]
 ) -> None:
@@ -258,6 +313,7 @@ def test_a_folder_that_is_no_pack_of_these_datasets_is_left_alone(
     with pytest.raises(Conflict, match="is no pack of these datasets; name another folder"):
         published(small_lab, two)
     assert len(list((small_lab.folder / "pack" / "images").iterdir())) == 1
+    assert not (small_lab.folder / ".pack.part").exists()
 
 
 def test_strict_writes_nothing_while_something_is_missing(small_lab: Lab, two: list[str]) -> None:

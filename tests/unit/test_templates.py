@@ -226,3 +226,28 @@ def test_draft_4_says_with_a_boolean_that_a_bound_is_exclusive(tmp_path: Path) -
     assert rows["x"]["allowed"] == "at least 0; not the least itself"
     assert document["x"] > 0
     assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ({"type": "array", "minItems": 2.0, "items": {"const": 1}}, [1, 1]),
+        ({"type": "integer", "minimum": 10**400}, 0),
+        ({"type": "number", "minimum": 5, "multipleOf": 1e-320}, 0),
+        ({"type": "number", "minimum": 10**400, "maximum": 10**401}, 0),
+        ({"const": "half \ud800"}, "half \ud800"),
+    ],
+)
+def test_odd_numbers_and_characters_are_no_reason_to_give_up(
+    tmp_path: Path, field: dict[str, Any], value: object
+) -> None:
+    assert template_of(tmp_path, properties={"x": field}, required=["x"])[2] == {"x": value}
+
+
+def test_what_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    nested: dict[str, Any] = {"type": "string"}
+    for _ in range(400):
+        nested = {"type": "object", "required": ["a"], "properties": {"a": nested}}
+    for schema in (nested, {"$ref": "#"}):
+        with pytest.raises(ConfigError, match="nested too deep, or refers to itself without end"):
+            template_of(tmp_path, **schema)
