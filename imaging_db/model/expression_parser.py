@@ -6,7 +6,6 @@ from imaging_db.errors import UsageError
 from imaging_db.model.expression import (
     Comparison,
     Expression,
-    Glob,
     Mention,
     Missing,
     Not,
@@ -222,15 +221,15 @@ class _Parser:
                 f"{operator} does not fit {field}",
                 hint=f"write one of {' '.join(OPERATORS[field.kind])}",
             )
-        found = [self.value(field, operator)]
+        found = [self.value(field, operator, more=False)]
         while self.peek().is_sign(","):
             if operator not in ("=", "!="):
                 raise self.refusal(self.peek(), f"{operator} takes one value, not a list")
             self.take()
-            found.append(self.value(field, operator))
+            found.append(self.value(field, operator, more=True))
         return tuple(found)
 
-    def value(self, field: Field, operator: str) -> Value:
+    def value(self, field: Field, operator: str, *, more: bool) -> Value:
         token = self.peek()
         if token.sort not in (Sort.WORD, Sort.QUOTED):
             raise self.refusal(token, f"a value for {field} is missing")
@@ -240,8 +239,8 @@ class _Parser:
             found = value_of(field, operator, token)
         except Unfit as error:
             raise self.refusal(token, str(error)) from None
-        if isinstance(found, (Glob, IndexRange)):
-            self.counted()  # each becomes a condition of its own
+        if more and not _is_listed(field, found):
+            self.counted()  # it becomes a condition of its own
         self.take()
         return found
 
@@ -252,6 +251,13 @@ class _Parser:
                 sign, "!= mixes numbers, texts and truth", hint="compare them one by one"
             )
         return Comparison(field, sign.text, values)
+
+
+def _is_listed(field: Field, value: Value) -> bool:
+    """Return True for a value that the database takes in one list with the others."""
+    if isinstance(value, IndexRange):
+        return value.stop == value.start + 1
+    return isinstance(value, str) and field.kind is not Kind.JSON
 
 
 def _sort(value: Value) -> str:

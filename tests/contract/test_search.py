@@ -199,6 +199,25 @@ def test_the_largest_query_can_be_asked(lab: Catalog) -> None:
     assert lab.search.count_frames(wide) == 0
 
 
+@pytest.mark.parametrize(
+    "values", ["bytes = 7", "meta.x = 7", "meta.x != a", "acquired = 2024", "z = mid", "z = 0:2"]
+)
+def test_lists_are_as_long_as_both_databases_can_take(lab: Catalog, values: str) -> None:
+    last = values.rpartition(" ")[2]
+    longest = values + f", {last}" * 399
+    assert lab.search.count_frames(parse_expression(longest)) == lab.search.count_frames(
+        parse_expression(values)
+    )
+    with pytest.raises(UsageError, match="more than 400 conditions"):
+        parse_expression(f"{longest}, {last}")
+
+
+def test_names_and_single_indices_may_be_thousands(lab: Catalog) -> None:
+    numbers = ", ".join(map(str, range(5000)))
+    assert lab.search.count_frames(parse_expression(f"z = {numbers}")) == 16
+    assert lab.search.count_frames(parse_expression(f"channel = {numbers}")) == 0
+
+
 def test_an_index_of_metadata_is_made_listed_and_dropped(lab: Catalog) -> None:
     indexes = lab.json_indexes
     assert indexes.make("meta.Exposure-ms") and not indexes.make("meta.Exposure-ms")
