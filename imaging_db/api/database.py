@@ -86,6 +86,7 @@ class ImagingDB(Keeping):
         slices: Chosen = None,
         timepoints: Chosen = None,
         positions: Chosen = None,
+        where: str | Expression | None = None,
         fill: float | None = None,
         cache: bool = True,
     ) -> xarray.DataArray:
@@ -103,7 +104,7 @@ class ImagingDB(Keeping):
             Frames differ in size or type, or some are absent and no ``fill`` was named.
         """
         frames = self.dataset(serial).frames(
-            channels, slices=slices, timepoints=timepoints, positions=positions
+            channels, slices=slices, timepoints=timepoints, positions=positions, where=where
         )
         return frames.to_xarray(fill=fill, cache=cache)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from imaging_db.api.extras import require
 from imaging_db.errors import UsageError
 from imaging_db.model.expression_parser import parse_field
 from imaging_db.model.fields import Field, Kind
+from imaging_db.transfer.whole_file import written_to
 
 _BATCH = 10_000
 _WHOLE = {
@@ -38,8 +40,8 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[An
     ------
     ConfigError
         pyarrow is not installed.
-    UsageError
-        The file exists, or its folder does not.
+    UsageError, StoreUnavailable
+        The file exists, or its folder does not; the disk is full.
     """
     arrow, parquet = require("pyarrow", "parquet"), require("pyarrow.parquet", "parquet")
     fields = [parse_field(name) for name in columns]
@@ -49,7 +51,7 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[An
     part = path.with_name(f"{path.name}.part")
     number = 0
     try:
-        with parquet.ParquetWriter(part, schema) as writer:
+        with written_to(path), parquet.ParquetWriter(part, schema) as writer:
             for batch in _batches(rows):
                 values = [
                     arrow.array([_plain(field, value) for value in column], kind)
@@ -59,11 +61,11 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Iterable[Sequence[An
                 ]
                 writer.write_table(arrow.table(values, schema=schema))
                 number += len(batch)
-        part.replace(path)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
+        with written_to(path):
+            part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # as where the folder is a file
+            part.unlink()
     return number
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from imaging_db.catalog import datasets
 from imaging_db.catalog.datasets import AnyRow
-from imaging_db.catalog.functions import now
+from imaging_db.catalog.functions import ByCodes, now
 from imaging_db.catalog.tables import AnnotationRow, DatasetRow
 from imaging_db.catalog.transactions import Transactions
 from imaging_db.errors import DatasetNotFound, UsageError
@@ -217,8 +217,8 @@ def _ready_ids(connection: Connection, serials: Sequence[str], *, hold: bool = F
     wanted = select(DatasetRow.dataset_serial, DatasetRow.status).where(
         DatasetRow.dataset_serial.in_(serials)
     )
-    if hold:  # in one order, so that two runs do not wait for each other
-        wanted = wanted.order_by(DatasetRow.id).with_for_update()
+    if hold:  # in the order of the portions, so that two runs do not wait for each other
+        wanted = wanted.order_by(ByCodes(DatasetRow.dataset_serial)).with_for_update()
     return {row.dataset_serial for row in connection.execute(wanted) if row.status == _READY}
 
 

@@ -6,7 +6,6 @@ let it through, so only there it is asked whether something IS NOT true.
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +17,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Select,
-    String,
     and_,
-    cast,
-    collate,
     false,
     func,
     literal,
@@ -33,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from imaging_db.catalog.expression_columns import COLUMNS, INDICES, INHERITED, globbed
-from imaging_db.catalog.functions import contains_text
+from imaging_db.catalog.functions import ByCodes, contains_text, list_holds_text
 from imaging_db.catalog.json_paths import JSONField
 from imaging_db.catalog.tables import AcquisitionRow, AnnotationRow, DatasetRow, FrameRow
 from imaging_db.catalog.types import BigWhole, CleanText, UTCDateTime
@@ -70,12 +66,10 @@ _COMPARE: dict[str, Callable[[Any, Any], Condition]] = {
 class Compiler:
     """Turns expressions into conditions on `DatasetRow`, `AcquisitionRow` and `FrameRow`.
 
-    ``acquisition_id`` is that of the one dataset whose frames are asked for, None where there are many.
     ``of_files`` says that the datasets hold files: what is said of acquisitions and frames is missing.
     """
 
     dialect: Dialect
-    acquisition_id: int | None = None
     of_files: bool = False
 
     def condition(self, expression: Expression) -> Condition:
@@ -114,8 +108,7 @@ class Compiler:
         text = str(asked.values[0])
         if asked.operator == "~":
             return contains_text(column, text)
-        ordered = column if self.dialect.name == "sqlite" else collate(column, "C")
-        return _COMPARE[asked.operator](ordered, literal(text, CleanText()))
+        return _COMPARE[asked.operator](ByCodes(column), literal(text, CleanText()))
 
     def _fits_text(self, column: ColumnElement[Any], value: Value) -> Condition | None:
         return globbed(column, value.pattern, self.dialect) if isinstance(value, Glob) else None
@@ -153,9 +146,7 @@ class Compiler:
 
     def _edge(self, column: InstrumentedAttribute[int], edge: Edge) -> Condition:
         """Return that an index is the first, middle or last of those that its dataset has."""
-        places = _edges(column, edge, self.acquisition_id)
-        if self.acquisition_id is not None:
-            return column.in_(select(places.c.place))
+        places = _edges(column, edge)
         return tuple_(FrameRow.frames_global_id, column).in_(
             select(places.c.acquisition, places.c.place)
         )
@@ -212,22 +203,22 @@ class Compiler:
     # --- free text
 
     def _mentions(self, text: str) -> Condition:
-        """Return that a dataset mentions a text; JSON is searched as JSON spells it."""
-        spelled = json.dumps(text, ensure_ascii=False)[1:-1]
+        """Return that a dataset mentions a text."""
         origin = JSONField(_ORIGIN, self.dialect)
         columns = (DatasetRow.dataset_serial, DatasetRow.description, DatasetRow.microscope)
         parts: list[Condition] = [contains_text(column, text) for column in columns]
-        parts.append(contains_text(origin.text, text))
+        parts.append(origin.if_text(contains_text(origin.text, text)))
         names = (AnnotationRow.key, AnnotationRow.value)
         parts.append(annotated(or_(*(contains_text(column, text) for column in names))))
         if not self.of_files:
             labels = (AcquisitionRow.channel_names, AcquisitionRow.position_names)
-            parts += [contains_text(cast(column, String), spelled) for column in labels]
+            parts += [list_holds_text(column, text) for column in labels]
         return or_(*parts)
 
 
 _ORIGIN = Field("dataset", Kind.JSON, Level.DATASET, path=("file_origin",))
 _ANY_TEXT = Field("text", Kind.TEXT, Level.DATASET)
+_SAMPLE = 6
 _BY_KIND: dict[Kind, Callable[[Compiler, Comparison], Condition]] = {
     Kind.TEXT: Compiler._text,
     Kind.NUMBER: Compiler._number,
@@ -243,14 +234,28 @@ _BY_KIND: dict[Kind, Callable[[Compiler, Comparison], Condition]] = {
 def dataset_condition(connection: Connection, where: Expression) -> ColumnElement[bool]:
     """Return the condition that a row of `data_set` has a frame that fits, or fits itself."""
     files = Compiler(connection.dialect, of_files=True).condition(where)
-    acquired = AcquisitionRow.dataset_id == DatasetRow.id
-    found = select(AcquisitionRow.id).where(acquired)
+    found = select(AcquisitionRow.dataset_id).where(AcquisitionRow.dataset_id == DatasetRow.id)
     if asks_frames(where):
         found = found.where(FrameRow.frames_global_id == AcquisitionRow.id)
-    found = found.where(Compiler(connection.dialect).condition(where)).correlate(DatasetRow)
-    return or_(
-        and_(DatasetRow.frames.is_(True), found.exists()), and_(DatasetRow.frames.is_(False), files)
-    )
+    found = found.where(Compiler(connection.dialect).condition(where))
+    fits: Condition = found.correlate(DatasetRow).exists()
+    postgresql = connection.dialect.name == "postgresql"
+    if postgresql and asks_frames(where) and not _fits_often(connection, fits):
+        fits = DatasetRow.id.in_(found.correlate(None))
+    return or_(and_(DatasetRow.frames.is_(True), fits), and_(DatasetRow.frames.is_(False), files))
+
+
+def _fits_often(connection: Connection, fits: Condition) -> bool:
+    """Return True where half of a few datasets fit.
+
+    Then the first frames of each tell. Else PostgreSQL would look at all frames, a dataset after the other
+    along an index; it is sooner done where it looks at all at once, or along an index of metadata.
+    """
+    some = select(DatasetRow.id).where(DatasetRow.frames.is_(True))
+    sample = some.order_by(DatasetRow.id.desc()).limit(_SAMPLE).subquery()
+    wanted = select(func.count(), func.count().filter(fits)).select_from(DatasetRow)
+    number, fitting = connection.execute(wanted.where(DatasetRow.id.in_(select(sample.c.id)))).one()
+    return bool(2 * fitting >= number)
 
 
 def joins(expression: Expression) -> list[Condition]:
@@ -324,13 +329,11 @@ def annotated(condition: Condition) -> Condition:
     return select(AnnotationRow.id).where(mine, today, condition).correlate(DatasetRow).exists()
 
 
-def _edges(column: InstrumentedAttribute[int], edge: Edge, acquisition_id: int | None) -> Any:
-    """Return, for each acquisition or one, the place that an edge means on an axis."""
+def _edges(column: InstrumentedAttribute[int], edge: Edge) -> Any:
+    """Return, for each acquisition, the place that an edge means on an axis."""
     one = aliased(FrameRow)
     place, owner = getattr(one, column.key), one.frames_global_id
     wanted: Select[Any] = select(owner.label("acquisition"))
-    if acquisition_id is not None:
-        wanted = wanted.where(owner == acquisition_id)
     if edge is not Edge.MID:
         end = func.min(place) if edge is Edge.FIRST else func.max(place)
         return wanted.add_columns(end.label("place")).group_by(owner).subquery()

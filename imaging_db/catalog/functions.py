@@ -40,11 +40,28 @@ class SecondsSince(FunctionElement[float]):
 class ContainsText(FunctionElement[bool]):
     """Whether a text holds another, without regard to case; no character is a wildcard.
 
-    SQLite folds case by Python's rules, PostgreSQL by those of the database's locale.
+    A to Z fold alike everywhere, other letters by Python's rules on SQLite, and by those of the
+    database's locale on PostgreSQL.
     """
 
     name = "contains_text"
     type = Boolean()
+    inherit_cache = True
+
+
+class ListHoldsText(FunctionElement[bool]):
+    """Whether one of the texts in a list of JSON holds another text, as `ContainsText` does."""
+
+    name = "list_holds_text"
+    type = Boolean()
+    inherit_cache = True
+
+
+class ByCodes(FunctionElement[str]):
+    """A text that is compared and ordered by the codes of its characters, in every locale."""
+
+    name = "by_codes"
+    type = CleanText()
     inherit_cache = True
 
 
@@ -61,6 +78,11 @@ def contains_text(
 ) -> ContainsText:
     """Return the condition that ``column`` holds ``needle``."""
     return ContainsText(column, literal(needle, CleanText()))
+
+
+def list_holds_text(column: InstrumentedAttribute[Any], needle: str) -> ListHoldsText:
+    """Return the condition that one of the texts in the JSON list ``column`` holds ``needle``."""
+    return ListHoldsText(column, literal(needle, CleanText()))
 
 
 def now(connection: Connection) -> datetime:
@@ -138,9 +160,45 @@ def _folded_sqlite(element: FoldedASCII, compiler: SQLCompiler, **options: Any) 
 @compiles(ContainsText, "postgresql")
 def _contains_postgresql(element: ContainsText, compiler: SQLCompiler, **options: Any) -> str:
     text, needle = (compiler.process(part, **options) for part in element.clauses)
-    return f"(strpos(lower({text}), lower({needle})) > 0)"
+    return _holds_postgresql(text, needle)
 
 
 @compiles(ContainsText, "sqlite")
 def _contains_sqlite(element: ContainsText, compiler: SQLCompiler, **options: Any) -> str:
     return f"{CONTAINS}({compiler.process(element.clauses, **options)})"
+
+
+def _holds_postgresql(text: str, needle: str) -> str:
+    """Return SQL that a text holds another; A to Z first, for they fold otherwise in Turkish."""
+    folded = (f'lower(lower(({one}) COLLATE "C") COLLATE "default")' for one in (text, needle))
+    return f"(strpos({', '.join(folded)}) > 0)"
+
+
+@compiles(ListHoldsText, "postgresql")
+def _list_holds_postgresql(element: ListHoldsText, compiler: SQLCompiler, **options: Any) -> str:
+    names, needle = (compiler.process(part, **options) for part in element.clauses)
+    elements = f"CASE jsonb_typeof({names}) WHEN 'array' THEN {names} ELSE '[]' END"
+    holds = _holds_postgresql("held #>> '{}'", needle)
+    return (
+        f"EXISTS (SELECT 1 FROM jsonb_array_elements({elements}) AS listed(held) "  # noqa: S608
+        f"WHERE jsonb_typeof(held) = 'string' AND {holds})"
+    )
+
+
+@compiles(ListHoldsText, "sqlite")
+def _list_holds_sqlite(element: ListHoldsText, compiler: SQLCompiler, **options: Any) -> str:
+    names, needle = (compiler.process(part, **options) for part in element.clauses)
+    return (
+        f"EXISTS (SELECT 1 FROM json_each({names}) AS listed "  # noqa: S608
+        f"WHERE listed.type = 'text' AND {CONTAINS}(listed.value, {needle}))"
+    )
+
+
+@compiles(ByCodes, "postgresql")
+def _by_codes_postgresql(element: ByCodes, compiler: SQLCompiler, **options: Any) -> str:
+    return f'(({compiler.process(element.clauses, **options)}) COLLATE "C")'
+
+
+@compiles(ByCodes, "sqlite")
+def _by_codes_sqlite(element: ByCodes, compiler: SQLCompiler, **options: Any) -> str:
+    return str(compiler.process(element.clauses, **options))

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Dialect, Text, and_, case, cast, func, literal, literal_column
+from sqlalchemy import ColumnElement, Dialect, Text, and_, cast, func, literal, literal_column
 from sqlalchemy.orm import InstrumentedAttribute
 
 from imaging_db.catalog.functions import JSON_TYPE, JSON_VALUE
@@ -122,28 +122,40 @@ def _first(values: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
 def _called(function: str, column: InstrumentedAttribute[Any], path: Path) -> ColumnElement[Any]:
     """Return a function of SQLite, or ours in it, of a document and a path."""
     if function in (JSON_VALUE, JSON_TYPE):
-        spelled = json.dumps(path)
+        spelled = json.dumps([_clean(part) for part in path])
     else:
-        keys = (f"[{part}]" if isinstance(part, int) else f'."{part}"' for part in path)
-        spelled = "$" + "".join(keys)
+        spelled = "$" + "".join(map(_step, path))
     called: ColumnElement[Any] = getattr(func, function)(column, literal_column(quoted(spelled)))
     return called
 
 
 def _arrows(column: InstrumentedAttribute[Any], path: Path) -> ColumnElement[Any]:
-    """Return what PostgreSQL's arrows lead to: a key only in an object, a number only in a list.
+    """Return what PostgreSQL's arrows lead to, and from the first place in a list on its strict paths.
 
     A number behind an arrow would also lead from a value that is no list to itself.
     """
     found: ColumnElement[Any] = column.expression
-    for part in path:
-        step = str(part) if isinstance(part, int) else quoted(_clean(part))
-        after = found.op("->", precedence=100, return_type=_jsonb())(literal_column(step))
-        is_list = func.jsonb_typeof(found) == literal_column("'array'")
-        found = case((is_list, after)) if isinstance(part, int) else after
+    for number, part in enumerate(path):
+        if isinstance(part, int):
+            rest = quoted("strict $" + "".join(map(_step, path[number:])))
+            told: list[ColumnElement[Any]] = [
+                literal_column(one) for one in (f"{rest}::jsonpath", "'{}'::jsonb", "true")
+            ]
+            return func.jsonb_path_query_first(found, *told, type_=_jsonb())
+        key: ColumnElement[Any] = literal_column(quoted(str(_clean(part))))
+        found = found.op("->", precedence=100, return_type=_jsonb())(key)
     return found
 
 
-def _clean(key: str) -> str:
-    cleaned = CleanText().process_bind_param(key, None)  # type: ignore[arg-type]
-    return cleaned or ""
+def _step(part: str | int) -> str:
+    """Return a part of a path as both databases spell paths."""
+    return (
+        f"[{part}]" if isinstance(part, int) else f".{json.dumps(_clean(part), ensure_ascii=False)}"
+    )
+
+
+def _clean(part: str | int) -> str | int:
+    """Return a part as a database keeps it."""
+    if isinstance(part, int):
+        return part
+    return CleanText().process_bind_param(part, None) or ""  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from imaging_db.catalog.expressions import Compiler, dataset_condition
 from imaging_db.catalog.frame_rows import ORDER, READ, to_frame
 from imaging_db.catalog.frames import PAGE as FRAMES_PAGE
 from imaging_db.catalog.frames import amount, frames_page
+from imaging_db.catalog.functions import ByCodes
 from imaging_db.catalog.selections import conditions
 from imaging_db.catalog.tables import AcquisitionRow, DatasetRow, FrameRow
 from imaging_db.catalog.transactions import Transactions
@@ -26,11 +27,13 @@ from imaging_db.model import (
     FrameSelection,
     StoredFrame,
 )
-from imaging_db.model.expression import asks_edges
+from imaging_db.model.expression import Comparison, all_of, asks_edges, without_edges
+from imaging_db.model.fields import field_named
 
 PAGE = 5000
 DATASET_PAGE = 1000
 _TYPES = [column.type for column in ORDER]
+_by_codes = ByCodes(DatasetRow.dataset_serial)  # one order, whatever the locale of the database
 _SHARED = (
     AcquisitionRow.id,
     AcquisitionRow.im_width,
@@ -100,7 +103,8 @@ class Search:
         self, where: Expression, after: Place | None, *, with_metadata: bool
     ) -> Iterator[Found]:
         """Yield frames of dataset after dataset: what is first or last is asked of each of them alone."""
-        for dataset in self.datasets(where, since=None if after is None else after.serial):
+        chosen = _with_frames(where)
+        for dataset in self.datasets(chosen, since=None if after is None else after.serial):
             begun = after is not None and after.serial == dataset.serial
             coords = after.coords if begun and after is not None else None
             while True:
@@ -159,15 +163,16 @@ def _page(
     columns: list[Any] = [FrameRow.metadata_json if metadata else null(), *READ]
     wanted = select(DatasetRow.dataset_serial, AcquisitionRow.id, *ORDER, *columns)
     wanted = wanted.where(*_fitting(connection, where))
-    serial = DatasetRow.dataset_serial
     if after is None:
         rows = _in_order(connection, wanted, size)
     else:
+        own = DatasetRow.dataset_serial == after.serial
         behind = tuple_(*ORDER) > tuple_(*after.coords, types=_TYPES)
-        rows = _in_order(connection, wanted.where(serial == after.serial, behind), size)
+        begun = wanted.where(own, behind).order_by(*ORDER).limit(size)
+        rows = connection.execute(begun).all()
         if len(rows) < size:
-            more = wanted.where(serial > after.serial)
-            rows = [*rows, *_in_order(connection, more, size - len(rows))]
+            rest = size - len(rows)
+            rows = [*rows, *_in_order(connection, wanted, rest, behind=after.serial)]
     shared = _shared(connection, {row[1] for row in rows})
     return [Found(row[0], to_frame(shared[row[1]], *row[2:])) for row in rows]
 
@@ -189,9 +194,33 @@ def _page_of(
     return frames_page(connection, dataset, selection, after=after, with_metadata=metadata)
 
 
-def _in_order(connection: Connection, wanted: AnySelect, size: int) -> Sequence[AnyRow]:
-    ordered = wanted.order_by(DatasetRow.dataset_serial, *ORDER).limit(size)
-    return connection.execute(ordered).all()
+def _with_frames(where: Expression) -> Expression:
+    """Return what datasets of frames fit that may have some to find: edges are asked of each alone."""
+    kind, rest = field_named("type"), without_edges(where)
+    if kind is None:
+        raise LookupError("type")
+    frames = Comparison(kind, "=", ("frames",))
+    return frames if rest is None else all_of([frames, rest])
+
+
+def _in_order(
+    connection: Connection, wanted: AnySelect, size: int, *, behind: str | None = None
+) -> Sequence[AnyRow]:
+    """Return rows by dataset and name.
+
+    PostgreSQL's index of the serials has the order of its locale. So the datasets, which are few, are
+    sorted first, in a subquery that OFFSET keeps whole: else it would sort all frames.
+    """
+    place: ColumnElement[Any] = _by_codes
+    if connection.dialect.name == "postgresql":
+        chosen = select(DatasetRow.id, _by_codes.label("place")).order_by(_by_codes).offset(0)
+        if behind is not None:
+            chosen = chosen.where(_by_codes > behind)
+        first = chosen.subquery()
+        wanted, place = wanted.where(first.c.id == DatasetRow.id), first.c.place
+    elif behind is not None:
+        wanted = wanted.where(_by_codes > behind)
+    return connection.execute(wanted.order_by(place, *ORDER).limit(size)).all()
 
 
 def _fitting(connection: Connection, where: Expression) -> list[ColumnElement[bool]]:
@@ -213,13 +242,12 @@ def _shared(connection: Connection, acquisitions: set[int]) -> dict[int, AnyRow]
 def _datasets_page(
     connection: Connection, *, where: Expression, since: str | None, after: str | None
 ) -> list[Dataset]:
-    """Return a page of datasets; compared in the database's own order of texts, which is that of the page."""
     wanted = select_datasets().where(*_ready_and(connection, where))
     if since is not None:
-        wanted = wanted.where(DatasetRow.dataset_serial >= since)
+        wanted = wanted.where(_by_codes >= since)
     if after is not None:
-        wanted = wanted.where(DatasetRow.dataset_serial > after)
-    rows = connection.execute(wanted.order_by(DatasetRow.dataset_serial).limit(DATASET_PAGE))
+        wanted = wanted.where(_by_codes > after)
+    rows = connection.execute(wanted.order_by(_by_codes).limit(DATASET_PAGE))
     return [to_dataset(row) for row in rows]
 
 

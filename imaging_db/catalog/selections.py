@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import ColumnElement, Connection, and_, false, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
+from imaging_db.catalog.edges import Places
 from imaging_db.catalog.expressions import Compiler, joins
 from imaging_db.catalog.extent import Extent, extent_of
 from imaging_db.catalog.tables import AcquisitionRow, FrameRow
@@ -76,7 +77,8 @@ def _asked(
     found = joins(where)
     if found:
         found.append(AcquisitionRow.id == acquisition_id)
-    return [*found, Compiler(connection.dialect, acquisition_id).condition(where)]
+    settled = Places(connection, acquisition_id).settled(where)
+    return [*found, Compiler(connection.dialect).condition(settled)]
 
 
 def _places(chosen: dict[Axis, Ranges], extent: Extent) -> dict[Axis, ColumnElement[bool]]:

@@ -15,14 +15,15 @@ from imaging_db.cli.options import (
     add_debug,
     add_json,
     add_login,
+    add_selection,
     add_storage,
     add_where,
     add_workers,
     open_db,
+    selection_of,
     where_of,
 )
 from imaging_db.errors import UsageError
-from imaging_db.model import FrameSelection
 
 DESCRIPTION = """\
 Download a dataset, or a selection of its frames, to DEST/<dataset id>/. Every object is compared
@@ -44,13 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_login(parser)
     add_config(parser)
     add_storage(parser)
-    axis = "indices from 0 and ranges, as in 0 4 or 0:100:5 (the end is not part of it)"
-    parser.add_argument(
-        "-c", "--channels", nargs="+", metavar="C", help="channels, all by name or all by index"
-    )
-    parser.add_argument("-z", "--slices", nargs="+", metavar="Z", help=f"slices: {axis}")
-    parser.add_argument("-t", "--times", nargs="+", metavar="T", help="timepoints, likewise")
-    parser.add_argument("-p", "--positions", nargs="+", metavar="P", help="positions, likewise")
+    add_selection(parser)
     parser.add_argument(
         "--metadata",
         action=argparse.BooleanOptionalAction,
@@ -85,9 +80,7 @@ def run(args: argparse.Namespace) -> int:
     where = where_of(args)
     if args.id is None and where is None:
         raise UsageError("name a dataset with --id, or ask for some with --where")
-    selection = FrameSelection.from_text(
-        args.channels, slices=args.slices, timepoints=args.times, positions=args.positions
-    )
+    selection = selection_of(args)
     with open_db(args) as db:
         if where is not None:
             return download_each(db, args, selection, where)

@@ -13,12 +13,15 @@ from imaging_db.cli.options import (
     add_debug,
     add_json,
     add_login,
+    add_selection,
     add_storage,
+    add_where,
     add_workers,
     open_db,
+    selection_of,
+    where_of,
 )
 from imaging_db.export.report import OME_ZARR_VERSIONS, TARGETS, ExportReport, Written
-from imaging_db.model import FrameSelection
 
 DESCRIPTION = """\
 Export a dataset, or a selection of its frames, to DEST. Every frame is compared with its recorded
@@ -48,7 +51,8 @@ def add_commands(commands: Commands) -> None:
         metavar="FOLDER",
         help="where to put it; without it the current folder",
     )
-    _add_selection(parser)
+    add_selection(parser)
+    add_where(parser)
     parser.add_argument(
         "--ome-zarr-version",
         choices=OME_ZARR_VERSIONS,
@@ -73,31 +77,11 @@ def add_commands(commands: Commands) -> None:
     add_debug(parser)
 
 
-def _add_selection(parser: argparse.ArgumentParser) -> None:
-    axis = "indices from 0 and ranges, as in 0 4 or 0:100:5 (the end is not part of it)"
-    parser.add_argument(
-        "-c", "--channels", nargs="+", metavar="C", help="channels, all by name or all by index"
-    )
-    parser.add_argument("-z", "--slices", nargs="+", metavar="Z", help=f"slices: {axis}")
-    parser.add_argument("-t", "--times", nargs="+", metavar="T", help="timepoints, likewise")
-    parser.add_argument("-p", "--positions", nargs="+", metavar="P", help="positions, likewise")
-    parser.add_argument(
-        "--where", metavar="QUERY", help="only frames that a query finds, beside the options above"
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Export, print where it lies, and return the exit code."""
     from imaging_db.export import export
-    from imaging_db.model.expression_parser import parse_expression
 
-    selection = FrameSelection.from_text(
-        args.channels,
-        slices=args.slices,
-        timepoints=args.times,
-        positions=args.positions,
-        where=parse_expression(args.where, option="--where") if args.where else None,
-    )
+    selection = selection_of(args, where=where_of(args))
     with open_db(args) as db:
         report = export(
             db,

@@ -25,12 +25,14 @@ from imaging_db.cli.options import (
     where_of,
     whole_number,
 )
+from imaging_db.config.csv_text import guarded
 from imaging_db.errors import UsageError
-from imaging_db.model import FrameCoords
+from imaging_db.model import FrameCoords, clean_json
 
 if TYPE_CHECKING:
     from imaging_db.api.frame_search import FrameSearch
     from imaging_db.catalog.search import Place
+    from imaging_db.model.fields import Field
 
 DESCRIPTION = """\
 List the frames that a query finds, a line each, in all datasets, ordered by dataset id, channel,
@@ -85,7 +87,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--where is missing")
     if args.json and (args.csv or args.parquet):
         raise UsageError("--json, --csv and --parquet contradict each other")
-    columns = COLUMNS if args.columns is None else tuple(_split(args.columns))
+    if args.parquet == "":
+        raise UsageError("--parquet: names no file", hint="such as frames.parquet")
+    columns = COLUMNS if args.columns is None else _columns(args.columns)
     with open_db(args) as db:
         found = db.frames(where)
         if args.count:
@@ -123,9 +127,24 @@ def _limited(
         place = here
 
 
+def _columns(text: str) -> tuple[str, ...]:
+    """Return names of fields, each once."""
+    from imaging_db.model.expression_parser import parse_field
+
+    known: dict[Field, str] = {}
+    for name in _split(str(clean_json(text))):
+        field = parse_field(name, option="--columns")
+        if field in known:
+            raise UsageError(f"--columns: {name!r} is {known[field]!r}, which is named already")
+        known[field] = name
+    if not known:
+        raise UsageError("--columns: names no field", hint="such as serial,z,meta.Gain")
+    return tuple(known.values())
+
+
 def _split(text: str) -> Iterator[str]:
     """Yield names between commas; a quoted part of a path may hold commas."""
-    for name in re.findall(r"""(?:[^,"']|"(?:\\.|[^"])*"|'(?:\\.|[^'])*')+""", text):
+    for name in re.findall(r"""(?:[^,"']|"(?:\\.|[^"])*"|'(?:\\.|[^'])*'|["'])+""", text):
         yield name.strip()
 
 
@@ -156,7 +175,7 @@ def _write(
 
 def _to_lines(columns: tuple[str, ...], rows: Rows) -> None:
     """Print rows in columns as wide as the first thousand need."""
-    texts = ([_text(value) for value in row] for row in rows)
+    texts = ([output.printable(_text(value)) for value in row] for row in rows)
     first = list(islice(texts, _ALIGNED))
     if not first:
         return
@@ -167,9 +186,11 @@ def _to_lines(columns: tuple[str, ...], rows: Rows) -> None:
 
 
 def _to_csv(columns: tuple[str, ...], rows: Rows) -> None:
+    """Print CSV of which a spreadsheet runs nothing."""
     for row in chain([list(columns)], rows):
         line: list[str] = []
-        csv.writer(_Into(line), lineterminator="").writerow(map(_text, row))
+        cells = (guarded(_text(value)) for value in row)
+        csv.writer(_Into(line), lineterminator="").writerow(cells)
         output.result_text(line[0])
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from imaging_db.cli.exit_codes import epilog
 from imaging_db.config.sizes import size_in_bytes
+from imaging_db.model import FrameSelection
 
 if TYPE_CHECKING:
     from imaging_db.api import ImagingDB
@@ -108,6 +109,28 @@ def where_of(args: argparse.Namespace) -> Expression | None:
     from imaging_db.model import parse_expression
 
     return parse_expression(args.where, option="--where")
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add --channels, --slices, --times and --positions."""
+    axis = "indices from 0 and ranges, as in 0 4 or 0:100:5 (the end is not part of it)"
+    parser.add_argument(
+        "-c", "--channels", nargs="+", metavar="C", help="channels, all by name or all by index"
+    )
+    parser.add_argument("-z", "--slices", nargs="+", metavar="Z", help=f"slices: {axis}")
+    parser.add_argument("-t", "--times", nargs="+", metavar="T", help="timepoints, likewise")
+    parser.add_argument("-p", "--positions", nargs="+", metavar="P", help="positions, likewise")
+
+
+def selection_of(args: argparse.Namespace, *, where: Expression | None = None) -> FrameSelection:
+    """Return the frames that are selected. Raises `UsageError` where a word cannot be read."""
+    return FrameSelection.from_text(
+        args.channels,
+        slices=args.slices,
+        timepoints=args.times,
+        positions=args.positions,
+        where=where,
+    )
 
 
 def whole_number(text: str) -> int:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from imaging_db.cli import output
 from imaging_db.cli.each_dataset import EachDataset, add_common, tell_failures
-from imaging_db.cli.options import Commands, add_command, open_db
+from imaging_db.cli.options import Commands, add_command, add_selection, open_db, selection_of
 from imaging_db.cli.qc_output import Looked, as_record, print_csv, print_table
 from imaging_db.errors import NothingSelected, UsageError
-from imaging_db.model import FrameSelection, UploadType
+from imaging_db.model import UploadType
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,13 +41,7 @@ def add_commands(commands: Commands) -> None:
     )
     qc.add_argument("id", nargs="*", metavar="DATASET", help="dataset ids")
     qc.add_argument("--all", action="store_true", help="every dataset of frames")
-    axis = "indices from 0 and ranges, as in 0 4 or 0:100:5 (the end is not part of it)"
-    qc.add_argument(
-        "-c", "--channels", nargs="+", metavar="C", help="channels, all by name or all by index"
-    )
-    qc.add_argument("-z", "--slices", nargs="+", metavar="Z", help=f"slices: {axis}")
-    qc.add_argument("-t", "--times", nargs="+", metavar="T", help="timepoints, likewise")
-    qc.add_argument("-p", "--positions", nargs="+", metavar="P", help="positions, likewise")
+    add_selection(qc)
     qc.add_argument("--frames", action="store_true", help="a line for each frame, too")
     qc.add_argument("--csv", action="store_true", help="print the table as CSV")
     qc.add_argument(
@@ -107,9 +101,7 @@ def _check(args: argparse.Namespace) -> None:
         from imaging_db.api.extras import require
 
         require("matplotlib.figure", "figures")
-    FrameSelection.from_text(
-        args.channels, slices=args.slices, timepoints=args.times, positions=args.positions
-    )
+    selection_of(args)
 
 
 def _look(db: ImagingDB, serial: str, args: argparse.Namespace) -> Looked | None:

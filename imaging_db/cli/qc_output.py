@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imaging_db.cli import output
+from imaging_db.config.csv_text import guarded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,6 +62,8 @@ def print_csv(one: Looked, *, frames: bool, first: bool) -> None:
     table = one.frames if frames else one.channels
     table = table.assign(dataset_serial=one.serial)
     table = table[["dataset_serial", *table.columns[:-1]]]
+    texts = table.select_dtypes(exclude=["number", "bool"]).columns
+    table = table.assign(**{name: [_guarded(cell) for cell in table[name]] for name in texts})
     output.result_text(table.to_csv(index=False, header=first, lineterminator="\n").rstrip("\n"))
     _tell_written(one, output.note)
 
@@ -80,6 +83,10 @@ def print_table(one: Looked, *, frames: bool, first: bool) -> None:
         _print_suspicious(bad)
     _print_rules(one, some=not bad.empty)
     _tell_written(one, output.result)
+
+
+def _guarded(cell: Any) -> Any:
+    return guarded(cell) if isinstance(cell, str) else cell
 
 
 def _tell_written(one: Looked, tell: Callable[[str], None]) -> None:
@@ -156,7 +163,7 @@ def _number(name: str, value: Any) -> str:
 
 def _aligned(head: dict[str, str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table below its head: texts to the left, numbers to the right."""
-    cells = [list(head.values()), *map(list, rows)]
+    cells = [list(head.values()), *(list(map(output.printable, row)) for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     texts = [name in _TEXTS for name in head]
     for row in cells:

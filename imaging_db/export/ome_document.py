@@ -34,10 +34,10 @@ def _image(plan: ExportPlan, place: int, planes: dict[int, list[OmePlane]]) -> O
     shape = plan.require_alike()
     name = plan.positions.names[place]
     only = len(plan.positions) == 1
-    index = plan.positions.indices[place]
+    position = plan.positions.indices[place]
     count = len(plan.channels)
     return OmeImage(
-        name=name or (plan.serial if only else f"{plan.serial} p{index:03d}"),
+        name=name or (plan.serial if only else f"{plan.serial} p{position:03d}"),
         width=shape.width,
         height=shape.height,
         slices=len(plan.slices),
@@ -45,15 +45,15 @@ def _image(plan: ExportPlan, place: int, planes: dict[int, list[OmePlane]]) -> O
         samples=shape.colors,
         dtype=shape.dtype,
         channels=tuple(
-            OmeChannel(name, channel_color(name, number, count=count))
-            for number, name in enumerate(plan.channels.names)
+            OmeChannel(name, channel_color(name, index, count=count))
+            for index, name in zip(plan.channels.indices, plan.channels.names, strict=True)
         ),
         position_name=name,
         pixel_size_x_um=plan.pixel_size_x_um,
         pixel_size_y_um=plan.pixel_size_y_um,
         z_step_um=plan.z_step_um,
         time_interval_s=plan.time_interval_s,
-        planes=tuple(planes.get(index, ())),
+        planes=tuple(planes.get(position, ())),
     )
 
 

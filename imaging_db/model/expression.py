@@ -151,6 +151,17 @@ def asks_edges(expression: Expression) -> bool:
     )
 
 
+def without_edges(expression: Expression) -> Expression | None:
+    """Return what is true at least wherever an expression is, without edges; None for all there is."""
+    if isinstance(expression, (And, Or)):
+        found = [without_edges(part) for part in expression.parts]
+        parts = [part for part in found if part is not None]
+        if isinstance(expression, And):
+            return all_of(parts) if parts else None
+        return any_of(parts) if len(parts) == len(found) else None
+    return None if asks_edges(expression) else expression
+
+
 def _nested(part: Expression, *looser: type) -> str:
     return f"({part})" if isinstance(part, looser) else str(part)
 

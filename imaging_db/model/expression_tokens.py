@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from imaging_db.errors import UsageError
+from imaging_db.model.json_value import clean_json
 
 LONGEST = 50_000
+MOST_PARTS = 50
 _SHOWN = 20
 _SIGNS = ("!=", "<=", ">=", "=", "<", ">", "~", ",", "(", ")")
 _NOT_IN_WORDS = re.compile(r"[\s=!<>~,()\"'\x00-\x1f\x7f]")
@@ -80,7 +82,7 @@ def path_of(source: str, token: Token, *, option: str) -> tuple[str | int, ...]:
     Raises
     ------
     UsageError
-        The word is no such path.
+        The word is no such path, or one of more than `MOST_PARTS` parts.
     """
     return _Reader(source, option).path(token)
 
@@ -163,8 +165,10 @@ class _Reader:
         self.place = token.start + token.text.index(".")
         end, parts = token.start + len(token.text), list[str | int]()
         while self.place < end:
+            if len(parts) == MOST_PARTS:
+                raise self._refusal(self.place, f"a path has more than {MOST_PARTS} parts")
             parts.append(self._part(end))
-        return tuple(parts)
+        return tuple(_kept(part) for part in parts)
 
     def _part(self, end: int) -> str | int:
         start = self.place
@@ -184,6 +188,11 @@ class _Reader:
 
     def _refusal(self, start: int, cause: str) -> UsageError:
         return refusal(self.source, start, cause, option=self.option)
+
+
+def _kept(part: str | int) -> str | int:
+    """Return a key as metadata keep it, without what no database takes."""
+    return str(clean_json(part)) if isinstance(part, str) else part
 
 
 def _literal(char: str) -> str:

@@ -24,6 +24,8 @@ OPERATORS: dict[Kind, tuple[str, ...]] = {
     Kind.JSON: ("=", "!=", *ORDERED, "~"),
 }
 _LARGEST = 2**63 - 1
+LONGEST_PATTERN = 40_000
+"""Bytes of a pattern, as SQLite gets it; it refuses longer ones than 50 000."""
 _INTEGER = re.compile(r"[-+]?[0-9]+", re.ASCII)
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 _RANGE = re.compile(r"([0-9]*):([0-9]*)(?::([0-9]*))?", re.ASCII)
@@ -57,8 +59,16 @@ def _text(field: Field, operator: str, token: Token) -> Value:
             raise Unfit(f"{field} is {' or '.join(field.choices)}, not {token.text!r}")
         return token.text
     if token.glob is not None and operator in ("=", "!="):
-        return Glob(re.sub(r"(?<!\\)((?:\\\\)*)\*+", r"\1*", token.glob))
+        return _glob(re.sub(r"(?<!\\)((?:\\\\)*)\*+", r"\1*", token.glob))
     return token.text
+
+
+def _glob(pattern: str) -> Glob:
+    """Return a pattern that is not too long for a database: it may write one character as three."""
+    wide = len(re.findall(r"\\.|[\[\x00]", pattern, re.DOTALL))
+    if len(pattern.encode(errors="surrogatepass")) + 2 * wide > LONGEST_PATTERN:
+        raise Unfit(f"a pattern is longer than {LONGEST_PATTERN} bytes")
+    return Glob(pattern)
 
 
 def _number(field: Field, operator: str, token: Token) -> Value:

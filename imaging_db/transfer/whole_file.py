@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from imaging_db.errors import Conflict, StoreUnavailable, UsageError
@@ -38,18 +39,28 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     part = path.parent / temporary_name()
     try:
-        if not path.name or path.is_symlink() or (path.exists() and not path.is_file()):
-            raise UsageError(f"{path} is no file that can be replaced", hint="name another file")
-        part.write_bytes(data)
-        part.replace(path)
+        with written_to(path):
+            if not path.name or path.is_symlink() or (path.exists() and not path.is_file()):
+                raise UsageError(
+                    f"{path} is no file that can be replaced", hint="name another file"
+                )
+            part.write_bytes(data)
+            part.replace(path)
+    finally:
+        with suppress(OSError):  # as where the folder is a file
+            part.unlink()
+
+
+@contextmanager
+def written_to(path: Path) -> Iterator[None]:
+    """Tell a full disk (5) and a file that cannot be written (2) as such, instead of as an `OSError`."""
+    try:
+        yield
     except OSError as error:
         if error.errno in _FULL:
             raise StoreUnavailable(
                 f"{path.parent} is full ({error.strerror})", hint="free space and rerun"
             ) from error
         raise UsageError(
-            f"{path} cannot be written: {error.strerror}", hint="name another file"
+            f"{path} cannot be written: {error.strerror or error}", hint="name another file"
         ) from error
-    finally:
-        with suppress(OSError):  # as where the folder is a file
-            part.unlink()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from imaging_db.catalog import Catalog
 from imaging_db.cli import main
 from tests.support.acquisitions import imagej_stack
 from tests.support.lab import Lab
@@ -103,7 +105,14 @@ def test_forms_hold_the_same(run: Run, tmp_path: Path) -> None:
             ("--where", "chanel = GFP"),
             "--where: unknown field 'chanel' at character 1: '>>chanel = GFP'; did you",
         ),
-        (("--where", "z = 1", "--columns", "z,nope"), "unknown field 'nope'"),
+        (("--where", "z = 1", "--columns", "z,nope"), "--columns: unknown field 'nope'"),
+        (("--where", "z = 1", "--columns", "serial,nope", "--count"), "unknown field 'nope'"),
+        (("--where", "z = 1", "--columns", "z,c,z"), "--columns: 'z' is 'z', which is named"),
+        (("--where", "z = 1", "--columns", "z,slice"), "--columns: 'slice' is 'z', which is"),
+        (("--where", "z = 1", "--columns", ""), "--columns: names no field"),
+        (("--where", "z = 1", "--columns", ",,"), "--columns: names no field"),
+        (("--where", "z = 1", "--columns", 'z"'), "--columns: this quote does not end"),
+        (("--where", "z = 1", "--parquet", ""), "--parquet: names no file"),
         (("--where", "z = 1", "--after", "here"), "'here' is no place such as ID/c0z1t0p3"),
         (("--where", "z = 1", "--count", "--limit", "3"), "--count counts all of them"),
         (("--where", "z = 1", "--json", "--csv"), "contradict"),
@@ -116,6 +125,20 @@ def test_what_cannot_be_asked_is_one_error(run: Run, words: tuple[str, ...], tol
         assert refusal.code == 2
         return
     assert (code, out, told in err, err.count("error: ")) == (2, "", True, 1)
+
+
+def test_csv_holds_nothing_that_a_spreadsheet_runs(run: Run, small_lab: Lab) -> None:
+    hostile = "=HYPERLINK(1)\x1b[31m"
+    with Catalog.open(small_lab.settings.database) as catalog:
+        catalog.describe(small_lab.serial(1), description=hostile, microscope="-3")
+    asked = ("frames", "--where", "z = 0", "--limit", "1", "--columns", "description,microscope")
+    assert run(*asked, "--csv")[1] == f"description,microscope\n'{hostile},-3\n"
+    assert run(*asked)[1].splitlines()[1] == "=HYPERLINK(1)\\x1b[31m  -3"
+    odd = os.fsdecode(b"\xff")
+    out = run(
+        "frames", "--where", f"z = 0 and meta.{odd} is null", "--columns", f"meta.{odd}", "--csv"
+    )
+    assert (out[0], out[1].splitlines()[0]) == (0, "meta.\ufffd")
 
 
 def test_what_a_query_finds_is_downloaded_a_folder_each(run: Run, small_lab: Lab) -> None:
@@ -177,3 +200,15 @@ def test_indexes_of_metadata(run_db: Run) -> None:
     assert json.loads(run_db("db", "index", "--json")[1]) == {"changed": False, "indexed": []}
     code, _, err = run_db("db", "index", "z")
     assert (code, "no path into metadata" in err) == (2, True)
+
+
+def test_an_empty_query_never_means_everything(run: Run, small_lab: Lab, tmp_path: Path) -> None:
+    serial = small_lab.serial()
+    for words in (
+        ["frames"],
+        ["export", serial, "--to", "ome-zarr", "--dest", str(tmp_path / "out")],
+        ["annotate", "--tag", "good"],
+    ):
+        code, _, err = run(*words, "--where", "")
+        assert (code, "the query is empty" in err) == (2, True), words
+    assert not (tmp_path / "out").exists()

@@ -84,6 +84,16 @@ def test_frames_as_csv_are_a_row_each(desk: Lab, capsys: pytest.CaptureFixture[s
     assert all(float(r["intensity_p01"]) <= float(r["intensity_p99"]) for r in rows)
 
 
+def test_csv_holds_nothing_that_a_spreadsheet_runs(
+    desk: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sql(desk, "UPDATE frames SET channel_name = '=HYPERLINK(1)' WHERE channel_idx = 0")
+    for words in (("--csv",), ("--csv", "--frames")):
+        assert qc(desk.serial(), *words) == 0
+        rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+        assert {r["channel_name"] for r in rows if r["channel_idx"] == "0"} == {"'=HYPERLINK(1)"}
+
+
 def test_several_datasets_make_one_csv(desk: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     desk.upload(desk.folder / "noise.tif", desk.folder / "noise.tif")
     assert qc("--all", "--csv") == 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
+from sqlalchemy import event
 
 from imaging_db.catalog import Catalog
 from imaging_db.config.settings import DatabaseSettings
@@ -149,6 +151,32 @@ def test_of_many_runs_at_once_one_writes_a_key(
     assert len(story) == 8
     assert [one.removed_by for one in story] == [*(one.author for one in story[1:]), None]
     assert story[-1] == standing
+
+
+def test_runs_over_many_datasets_do_not_wait_for_each_other_forever(
+    database: DatabaseSettings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The portions of one run begin in the midst of those of the other, and the ids run backwards."""
+    monkeypatch.setattr("imaging_db.catalog.annotations._ASKED_AT_ONCE", 2)
+    serials = [f"ISP-2018-06-08-15-45-00-{number:04d}" for number in range(1, 10)]
+    for serial in reversed(serials):
+        store(catalog, [frame()], serial)
+    problems: list[object] = []
+
+    def tag(run: int) -> None:
+        with Catalog.open(database) as mine:
+            event.listen(mine._transactions.engine, "handle_error", problems.append)
+            event.listen(
+                mine._transactions.engine, "after_cursor_execute", lambda *_: time.sleep(0.01)
+            )
+            for number in range(3):
+                edits = [AnnotationEdit(one, f"{run} {number}") for one in serials[run:]]
+                mine.annotations.edit(edits, author="ada")
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(tag, range(2)))
+    assert not problems
+    assert len(catalog.annotations.all()) == 3 * (9 + 8)
 
 
 def test_a_dataset_that_is_replaced_keeps_what_was_said(catalog: Catalog) -> None:

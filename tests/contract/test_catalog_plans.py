@@ -145,6 +145,16 @@ def test_a_query_of_one_dataset_reads_its_frames_along_an_index(large: Catalog, 
         assert _bounds(plan) >= {"frames_global_id", C, Z}, plan
 
 
+def test_the_middle_of_a_stack_is_looked_up_as_the_number_that_it_is(large: Catalog) -> None:
+    """What lies beside it is left alone: a frame that does not fit is never read."""
+    selection = FrameSelection(where=parse_expression("z = mid and t = last"))
+    assert len(list(large.frames(SERIAL, selection))) == 40
+    *_, plan = _plans(large, lambda catalog: list(catalog.frames(SERIAL, selection)))
+    assert "frames_1" not in plan, plan
+    if "SEARCH" not in plan:  # PostgreSQL; SQLite looks at the index without telling
+        assert _bounds(plan) >= {"frames_global_id", Z, T}, plan
+
+
 def test_a_search_with_a_limit_reads_no_dataset_behind_it(large: Catalog) -> None:
     """Frames come in the order of an index, dataset by dataset: nothing is sorted before the first is there."""
     where = parse_expression("meta.Exposure-ms > 5")

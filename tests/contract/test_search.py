@@ -8,11 +8,14 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from imaging_db.catalog import Catalog, schema, search
+from imaging_db.catalog import Catalog, datasets, frames, inventory, schema, search
+from imaging_db.catalog.datasets import DatasetOrder
 from imaging_db.config.settings import DatabaseSettings
 from imaging_db.errors import UsageError
 from imaging_db.model import DatasetQuery, FrameSelection, parse_expression
-from tests.support.catalog_rows import draft, file, frame, grid, store, store_files
+from imaging_db.model.expression_tokens import MOST_PARTS
+from imaging_db.model.expression_values import LONGEST_PATTERN
+from tests.support.catalog_rows import acquisition, draft, file, frame, grid, store, store_files
 from tests.support.plain_filter import Known, fits, matching_datasets, matching_frames
 from tests.support.postgres import PostgresServer
 from tests.support.random_catalog import QUESTIONS, fill
@@ -112,21 +115,50 @@ def test_a_search_goes_on_behind_any_place(lab: Catalog, query: str) -> None:
         assert list(lab.search.frames(where, limit=number)) == everything[:number]
 
 
-def test_a_search_goes_on_in_the_order_of_the_database_whatever_its_locale(
-    postgres_catalog_settings: DatabaseSettings, postgres_server: PostgresServer
+@pytest.fixture
+def dictionary(postgres_server: PostgresServer) -> Iterator[Catalog]:
+    """A catalog where PostgreSQL orders b between A and C; by the codes of characters it is behind both."""
+    settings = postgres_server.create_in_locale("en-US")
+    with Catalog.open(settings, create=True) as catalog:
+        yield catalog
+    postgres_server.drop(settings)
+
+
+def test_frames_come_in_one_order_whatever_the_locale_of_the_database(
+    dictionary: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a dictionary orders them, b lies between A and C; by the codes of the characters behind both."""
-    dictionary = 'ALTER TABLE data_set ALTER COLUMN dataset_serial TYPE varchar COLLATE "und-x-icu"'
-    postgres_server.admin(dictionary, database=postgres_catalog_settings.dbname)
-    with Catalog.open(postgres_catalog_settings) as catalog:
-        for project in "AbC":
-            store(catalog, grid(1, 2, 1, 1), f"{project}-2018-06-08-15-45-00-0001")
-        for query in ("z >= 0", "z = first, last"):
-            where = parse_expression(query)
-            everything = list(catalog.search.frames(where))
-            assert [one.serial[0] for one in everything] == list("AAbbCC")
-            for number, one in enumerate(everything, 1):
-                assert list(catalog.search.frames(where, after=one.place)) == everything[number:]
+    for project in "AbC":
+        store(dictionary, grid(1, 2, 1, 1), f"{project}-2018-06-08-15-45-00-0001")
+    monkeypatch.setattr(search, "DATASET_PAGE", 1)
+    for query in ("z >= 0", "z = first, last", "z = mid or z = last"):
+        where = parse_expression(query)
+        everything = list(dictionary.search.frames(where))
+        assert [one.serial[0] for one in everything] == list("AACCbb")
+        for number, one in enumerate(everything, 1):
+            assert list(dictionary.search.frames(where, after=one.place)) == everything[number:]
+        with monkeypatch.context() as smaller:
+            smaller.setattr(search, "PAGE", 1)
+            assert list(dictionary.search.frames(where)) == everything
+        assert [one.serial[0] for one in dictionary.search.datasets(where)] == list("ACb")
+    since = list(dictionary.search.datasets(parse_expression("z = 0"), since="C-2018"))
+    assert [one.serial[0] for one in since] == list("Cb")
+
+
+def test_every_listing_is_whole_whatever_the_locale_of_the_database(
+    dictionary: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["a.czi", "B.czi", "c.czi", "_d.czi", "D.czi", "é.czi", "a-b.czi", "ab.czi"]
+    for project in "AbC":
+        store_files(dictionary, list(map(file, names)), f"{project}-2018-06-08-15-45-00-0001")
+    for module in (datasets, frames, inventory):
+        monkeypatch.setattr(module, "PAGE", 1)
+    orders: tuple[DatasetOrder, ...] = ("serial", "acquired_at")
+    for order in orders:
+        found = [one.serial[0] for one in dictionary.datasets(DatasetQuery(), order=order)]
+        assert sorted(found) == ["A", "C", "b"]
+    serial = "A-2018-06-08-15-45-00-0001"
+    assert sorted(one.name for one in dictionary.files(serial)) == sorted(names)
+    assert [one.name for one in dictionary.upkeep.promised(serial)] == sorted(names)
 
 
 def test_pages_join_without_a_gap(lab: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +190,62 @@ def test_what_files_hold_is_found_by_their_dataset(lab: Catalog) -> None:
         THREE,
     }
     assert lab.count_datasets(DatasetQuery(where=where)) == 2
+
+
+@pytest.mark.parametrize("word", ["[", "]", ",", '"', '["', '", "', "null", "\\\\"])
+def test_free_text_is_not_found_in_how_lists_are_written(lab: Catalog, word: str) -> None:
+    where = parse_expression("'" + word + "'")
+    assert not list(lab.search.datasets(where))
+    assert not list(lab.search.frames(where))
+
+
+def test_free_text_is_found_in_each_name_of_a_list(catalog: Catalog) -> None:
+    names = ('a "b"', None, "T\u00fcr\t1", "[x], y")
+    acquired = acquisition(1, channel_names=names, position_names=("A1", "B2"))
+    store(catalog, [frame()], ONE, acquisition=acquired)
+    for query in ("'A \"B'", "T\u00fcR", "'[x], '", "b2"):
+        assert catalog.search.count_datasets(parse_expression(query)) == 1, query
+    for query in ("'A1\", '", "'B2 '", "'a1 b2'"):
+        assert catalog.search.count_datasets(parse_expression(query)) == 0, query
+
+
+def test_letters_from_a_to_z_fold_alike_in_turkish_too(postgres_server: PostgresServer) -> None:
+    settings = postgres_server.create_in_locale("tr")
+    with Catalog.open(settings, create=True) as catalog:
+        store(catalog, [frame()], ONE, description="TITRATION")
+        assert catalog.search.count_datasets(parse_expression("titration")) == 1
+    postgres_server.drop(settings)
+
+
+def test_keys_of_bytes_that_are_no_text_are_asked_as_they_are_kept(catalog: Catalog) -> None:
+    unclean = os.fsdecode(b"\xff")
+    store(catalog, [frame(metadata={f"a{unclean}": 1, f'q"{unclean}': 2})], ONE)
+    for query in (f"meta.a{unclean} = 1", f"meta.'q\"{unclean}' = 2", f"meta.b{unclean} is null"):
+        assert catalog.search.count_frames(parse_expression(query)) == 1, query
+    assert catalog.json_indexes.make(f"meta.a{unclean}")
+    assert not catalog.json_indexes.make("meta.a\ufffd")
+
+
+def test_the_longest_pattern_and_path_can_be_asked(lab: Catalog) -> None:
+    for pattern in (
+        "[" * (LONGEST_PATTERN // 3) + "*",
+        "\u00e9" * (LONGEST_PATTERN // 2 - 1) + "*",
+    ):
+        assert lab.search.count_frames(parse_expression(f'channel = "{pattern}"')) == 0
+    for steps in (".a" * MOST_PARTS, ".a" + "[0]" * (MOST_PARTS - 1)):
+        assert lab.search.count_frames(parse_expression(f"meta{steps} = 1")) == 0
+        assert lab.search.count_frames(parse_expression(f"meta{steps} is null")) == 16
+        assert lab.json_indexes.make(f"meta{steps}")
+
+
+@pytest.mark.parametrize(
+    "query", ["meta.l[1] = 2", "meta.l[2].x = 3", "meta.l[2].'y\"z'[0] = 4", "meta.b.l[1] = 5"]
+)
+def test_places_in_lists_are_followed(catalog: Catalog, query: str) -> None:
+    inner = {"b": {"l": [0, 5]}}
+    held = {"l": [1, 2, {"x": 3, 'y"z': [4]}], "MicroManagerMetadata": inner}
+    store(catalog, [frame(metadata=held)], ONE)
+    assert catalog.search.count_frames(parse_expression(query)) == 1
 
 
 def test_the_amount_of_a_selection(lab: Catalog) -> None:

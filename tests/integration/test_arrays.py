@@ -253,6 +253,7 @@ def test_frames_that_a_query_left_out_are_filled_not_shown(small_lab: Lab) -> No
     with ImagingDB(small_lab.settings) as db:
         db.open(small_lab.serial()).compute()  # they are in the cache now
         chosen = db.dataset(small_lab.serial()).frames(where="not (z = 0 and t = 0)")
+        assert db.open(small_lab.serial(), where="z = first").sizes["Z"] == 1
         data[0, :, :, 0] = 7
         assert np.array_equal(chosen.to_numpy(fill=7), data)
         assert np.array_equal(chosen.to_dask(fill=7).compute(), data)

@@ -10,6 +10,7 @@ import pytest
 from imaging_db import ImagingDB
 from imaging_db.errors import ChecksumMismatch, NothingSelected, UsageError
 from imaging_db.model import parse_expression
+from imaging_db.model.fields import FIELDS, ROOTS
 from tests.support.acquisitions import imagej_stack
 from tests.support.lab import Lab
 
@@ -85,3 +86,12 @@ def test_a_selection_is_narrowed_by_a_query(db: ImagingDB, small_lab: Lab) -> No
     assert [one.serial[-1] for one in db.datasets(where="height = 8")] == ["3"]
     with pytest.raises(UsageError, match="at character 3"):
         view.frames(where="z == 1")
+
+
+def test_every_field_can_be_asked_for_and_shown(db: ImagingDB) -> None:
+    names = [*(one.name for one in FIELDS), *(f"{root}.x" for root in ROOTS)]
+    told = db.frames("z >= 0").to_dataframe(names)
+    for name in names:
+        known = 36 - len(db.frames(f"{name} is null"))
+        shown = told[name].map(bool) if name == "tag" else told[name].notna()
+        assert known == shown.sum(), name

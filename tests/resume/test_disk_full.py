@@ -77,3 +77,22 @@ def test_a_download_to_a_full_disk_says_so_and_is_finished_by_rerunning(desk: La
     assert again.returncode == 0, again.stderr
     assert "3 were there already" in again.stdout
     assert len(desk.frames_on_disk()) == 6
+
+
+def test_a_table_that_does_not_fit_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    write = f"""
+import resource
+from pathlib import Path
+from imaging_db.api.frame_table import write_parquet
+from imaging_db.errors import StoreUnavailable
+resource.setrlimit(resource.RLIMIT_FSIZE, ({LIMIT}, {LIMIT}))
+try:
+    write_parquet(Path("frames.parquet"), ["name", "z"], ((f"{{z * 7919}}.png", z) for z in range(300_000)))
+except StoreUnavailable as error:
+    print(error.exit_code, error)
+"""
+    command = [sys.executable, "-c", write]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("5 "), done.stderr
+    assert "is full" in done.stdout
+    assert not list(tmp_path.iterdir())

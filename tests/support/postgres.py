@@ -62,6 +62,19 @@ class PostgresServer:
         self.admin(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {ROLE}")
         return self.settings(name)
 
+    def create_in_locale(self, locale: str) -> DatabaseSettings:
+        """Return a new database that orders and folds texts as a language does; skip where none can."""
+        import psycopg2
+
+        self._number += 1
+        name = f"test_{self._number}"
+        like = f"TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE '{locale}'"
+        try:
+            self.admin(f"CREATE DATABASE {name} {like} OWNER {ROLE}")
+        except psycopg2.Error as error:  # older than PostgreSQL 15, or built without ICU
+            pytest.skip(f"this PostgreSQL has no ICU locales: {error}")
+        return self.settings(name)
+
     def drop(self, settings: DatabaseSettings) -> None:
         """Drop a database, whoever is connected to it."""
         self.admin(f"DROP DATABASE IF EXISTS {settings.dbname} WITH (FORCE)")

@@ -106,7 +106,7 @@ def test_a_command_that_stops_at_any_stage_is_finished_by_the_same_command(
     stages = undisturbed(bench, name).stages
     known = list(cases(stages))
     turn = COMBINATIONS.index(request.node.callspec.params["bench"]) * 5 + list(WORKS).index(name)
-    for case in thinned(known, SHARE, offset=turn, at_length=4):
+    for case in thinned(known, SHARE, offset=turn, at_length=8):
         work = WORKS[name](bench)
         work.prepare()
         disturb(bench, work, case, stages)
