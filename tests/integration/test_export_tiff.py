@@ -199,8 +199,10 @@ def test_what_a_killed_run_left_half_written_is_cut_off(small_lab: Lab, stack: A
 def test_pages_that_read_back_otherwise_never_get_a_name(small_lab: Lab, stack: Any) -> None:
     assert run(small_lab, "ome-tiff", failpoint="object.fetched:7:kill").returncode == -9
     (part,) = (small_lab.folder / "out").iterdir()
+    with tifffile.TiffFile(part / "content") as file:  # the last page may be torn, and is left out
+        inside = file.pages.first.dataoffsets[0] + 20
     damaged = bytearray((part / "content").read_bytes())
-    damaged[-20] ^= 255
+    damaged[inside] ^= 255
     (part / "content").write_bytes(damaged)
     with pytest.raises(IntegrityError, match="reads back otherwise than it was written"):
         exported(small_lab, "ome-tiff")

@@ -1,13 +1,20 @@
-"""A clean environment: no credentials, config or home of the person who runs the tests."""
+"""A clean environment: no credentials, config or home of who runs the tests, and a Ctrl-C that is heard."""
 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 _FOREIGN = ("AWS_", "IMAGING_DB_", "PG", "XDG_")
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, which a shell makes what it runs in the background ignore, and its children too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

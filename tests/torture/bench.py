@@ -17,6 +17,7 @@ from tests.support.golden import Golden, check_whole, golden, unfinished
 from tests.support.lab import Lab, build_lab
 from tests.support.postgres import PASSWORD
 from tests.support.s3 import SECRET_KEY
+from tests.torture.amount import FULL
 
 COMBINATIONS = ("sqlite+local", "postgres+moto", "postgres+local", "sqlite+moto")
 WORKERS = 2
@@ -164,5 +165,7 @@ def bench(
     made.close()
 
 
-over_every_combination = pytest.mark.parametrize("bench", COMBINATIONS, indirect=True)
+over_every_combination = pytest.mark.parametrize(
+    "bench", COMBINATIONS if FULL else COMBINATIONS[:2], indirect=True
+)
 over_both_databases_and_stores = pytest.mark.parametrize("bench", COMBINATIONS[:2], indirect=True)
