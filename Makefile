@@ -10,6 +10,7 @@ endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 KERNEL := $(wildcard imaging_db/codecs/csrc/*)
 FUZZ_SECONDS ?= 300
+WORKERS ?= auto
 # Lines of these parts are counted, in the tests that are of them: counting takes half as long again.
 COUNTED := model config transfer catalog
 MEASURED := $(COUNTED:%=tests/unit/%) tests/contract tests/integration
@@ -46,11 +47,11 @@ demo: $(VENV)/installed  ## upload, query, download and verify a real acquisitio
 readers: $(READERS)/installed  ## install other people's readers of OME-Zarr and OME-TIFF, for the tests of exports
 
 test: $(VENV)/installed-test $(READERS)/installed  ## run all tests, with PostgreSQL and two S3 servers
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n $(WORKERS)
 
 coverage: $(VENV)/installed-test $(READERS)/installed  ## run all tests and hold branch coverage above the mark
-	$(BIN)/python -m pytest -n auto $(COUNTED:%=--cov=imaging_db.%) --cov-report= $(MEASURED)
-	$(BIN)/python -m pytest -n auto tests $(MEASURED:%=--ignore=%)
+	$(BIN)/python -m pytest -n $(WORKERS) $(COUNTED:%=--cov=imaging_db.%) --cov-report= $(MEASURED)
+	$(BIN)/python -m pytest -n $(WORKERS) tests $(MEASURED:%=--ignore=%)
 	for part in $(COUNTED); do \
 	  echo "$$part:" && $(BIN)/python -m coverage report --include="imaging_db/$$part/*" --fail-under=90 || exit 1; \
 	done
