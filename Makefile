@@ -11,9 +11,6 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 KERNEL := $(wildcard imaging_db/codecs/csrc/*)
 FUZZ_SECONDS ?= 300
 WORKERS ?= auto
-# Lines of these parts are counted, in the tests that are of them: counting takes half as long again.
-COUNTED := model config transfer catalog
-MEASURED := $(COUNTED:%=tests/unit/%) tests/contract tests/integration
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test readers lint coverage torture broken damage memory fuzz bench clean
@@ -46,13 +43,12 @@ demo: $(VENV)/installed  ## upload, query, download and verify a real acquisitio
 
 readers: $(READERS)/installed  ## install other people's readers of OME-Zarr and OME-TIFF, for the tests of exports
 
-test: $(VENV)/installed-test $(READERS)/installed  ## run all tests, with PostgreSQL and two S3 servers
-	$(BIN)/python -m pytest -n $(WORKERS)
+test: $(VENV)/installed-test $(READERS)/installed  ## run all tests but the torture, with PostgreSQL and two S3 servers
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore=tests/torture
 
 coverage: $(VENV)/installed-test $(READERS)/installed  ## run all tests and hold branch coverage above the mark
-	$(BIN)/python -m pytest -n $(WORKERS) $(COUNTED:%=--cov=imaging_db.%) --cov-report= $(MEASURED)
-	$(BIN)/python -m pytest -n $(WORKERS) tests $(MEASURED:%=--ignore=%)
-	for part in $(COUNTED); do \
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=
+	for part in model config transfer catalog; do \
 	  echo "$$part:" && $(BIN)/python -m coverage report --include="imaging_db/$$part/*" --fail-under=90 || exit 1; \
 	done
 
