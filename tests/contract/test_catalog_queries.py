@@ -250,7 +250,7 @@ def _means(selection: FrameSelection, one: StoredFrame) -> bool:
 
 
 @settings(
-    max_examples=80,
+    max_examples=150,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

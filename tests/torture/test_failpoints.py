@@ -22,7 +22,7 @@ from tests.torture.works import Collect, Delete, Download, Overwrite, Repair, Up
 
 pytestmark = pytest.mark.skipif(not FORKS, reason="commands cannot be forked here")
 
-SHARE = 96
+SHARE = 48
 """One case of so many is tried where little is tortured."""
 STALL = 0.2
 LATE = 2.0

@@ -17,7 +17,7 @@ from tests.torture.works import Collect, Delete, Download, Overwrite, Repair, Up
 
 pytestmark = pytest.mark.skipif(not FORKS, reason="commands cannot be forked here")
 
-ROUNDS = few_or(2, 28)
+ROUNDS = few_or(3, 28)
 IN_A_ROW = 3
 WORKS: tuple[Callable[[Bench], Work], ...] = (
     Upload,
