@@ -71,12 +71,13 @@ class StrictS3:
         folder: Path | None = None,
         port: int = 0,
         clock_off: float = 0,
+        bucket: str = BUCKET,
     ) -> None:
         self.conditional = conditional
         self.checksums = checksums
         self.md5 = md5
         self.clock_off = clock_off
-        self.buckets, self.uploads = shelves(folder)
+        self.buckets, self.uploads = shelves(folder, bucket)
         self.raced: set[str] = set()
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -205,6 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, help="where objects are kept; memory without it")
     parser.add_argument("--port", type=int, default=0, help="0 takes any that is free")
+    parser.add_argument("--bucket", default=BUCKET, help="the name of its bucket")
     parser.add_argument("--conditional", choices=_MODES, default="honour")
     parser.add_argument("--no-checksums", action="store_true", help="ignore what it need not know")
     parser.add_argument(
@@ -217,6 +219,7 @@ def main() -> None:
         folder=args.folder,
         port=args.port,
         clock_off=args.clock_off,
+        bucket=args.bucket,
     )
     with server:
         sys.stdout.write(f"{server.url}\n")

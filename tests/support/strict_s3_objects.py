@@ -68,11 +68,13 @@ class Shelf(dict[str, Object]):
             os.close(handle)
 
 
-def shelves(folder: Path | None) -> tuple[dict[str, dict[str, Object]], dict[str, Object]]:
+def shelves(
+    folder: Path | None, bucket: str = BUCKET
+) -> tuple[dict[str, dict[str, Object]], dict[str, Object]]:
     """Return the buckets by name, with an empty or a found one, and the parts of unfinished uploads.
 
     A part lies under ``<upload>/<number>``, what its object will be under ``<upload>``.
     """
     if folder is None:
-        return {BUCKET: {}}, {}
-    return {BUCKET: Shelf(folder / BUCKET)}, Shelf(folder / "uploads")
+        return {bucket: {}}, {}
+    return {bucket: Shelf(folder / bucket)}, Shelf(folder / "uploads")
