@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from imaging_db.model import Acquisition, SourceFrame
+from imaging_db.model import Acquisition, JSONObject, SourceFrame
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -42,12 +42,14 @@ class ReaderOptions:
     """What the config and the CSV row say to a reader.
 
     ``positions`` picks positions of a multi-position folder by their number; ``filename_parser`` names
-    how a file name tells its coordinates.
+    how a file name tells its coordinates; ``settings`` describe a source that cannot be found by looking
+    at it.
     """
 
     positions: tuple[int, ...] | None = None
     filename_parser: str | None = None
     limits: ReadLimits = field(default_factory=ReadLimits)
+    settings: JSONObject | None = field(default=None, hash=False)
 
 
 @runtime_checkable
@@ -108,6 +110,23 @@ class Reader(Protocol):
     ) -> None: ...
 
 
+@runtime_checkable
+class IndexedReader(Reader, Protocol):
+    """A reader that gives any of its frames by number at once, so that no list of them is needed."""
+
+    def frames_between(self, first: int, stop: int) -> Iterator[SourceFrame]:
+        """Yield the frames from number ``first`` to before ``stop``, without reading pixels."""
+
+    def portions(self, most_frames: int, most_bytes: int) -> Iterator[tuple[int, int]]:
+        """Yield number and count of frames that are best read together; each frame is in one portion.
+
+        A portion has no more frames and bytes of pixels than that, but for a frame that alone has more.
+        """
+
+    def sample(self, count: int) -> list[SourceFrame]:
+        """Return the first frame, the last, and others evenly between them: ``count``, or all there are."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReaderSpec:
     """A format as the registry knows it; light, so that the heavy imports wait for ``open``.
@@ -115,6 +134,7 @@ class ReaderSpec:
     ``sniff`` looks inside the source, never by suffix alone, and answers `Match.NO` for what it cannot
     open. ``open`` returns a `Reader` or raises a `ReaderError`. ``takes_positions`` says whether
     `ReaderOptions.positions` means something to it; elsewhere a CSV that names positions is refused.
+    ``needs_settings`` tells that it opens only what `ReaderOptions.settings` describe.
     """
 
     name: str
@@ -123,3 +143,4 @@ class ReaderSpec:
     open: Callable[[Path, ReaderOptions], Reader]
     aliases: tuple[str, ...] = ()
     takes_positions: bool = False
+    needs_settings: bool = False

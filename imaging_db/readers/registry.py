@@ -44,6 +44,7 @@ _BUILT_IN = {
     "tif_folder": "imaging_db.readers.tif_folder",
     "tif_id": "imaging_db.readers.tif_id",
     "ndtiff": "imaging_db.readers.ndtiff",
+    "grid": "imaging_db.readers.grid.kinds",
 }
 
 
@@ -158,7 +159,7 @@ def _refused_tiff(path: Path) -> ReaderError:
 
 
 def _what_is_read() -> str:
-    return f"readers: {', '.join(spec.name for spec in specs())}"
+    return f"readers: {', '.join(spec.name for spec in specs() if not spec.needs_settings)}"
 
 
 @cache
