@@ -9,6 +9,7 @@
         SchemaOutOfDate                 2   the catalog needs `imaging-db db upgrade`, or is newer than this program
         StoreDenied                     2   the store exists and refuses us: credentials, permissions, bucket name
       DatasetNotFound                   2   no dataset with that id can be seen (.nearest)
+      JobNotFound                       2   no ingest job of that number, uuid or dataset (.nearest)
       NothingSelected                   2   the dataset exists, the selection matches no frame of it
       InvalidDatasetId                  2   not <ID>-YYYY-MM-DD-HH-MM-SS-<SSSS>
       ReaderError                       4   the source was refused (.source, .page)
@@ -28,6 +29,7 @@
         DatasetExists                   7
         ObjectConflict                  7   (.key)
         ObjectsInTheWay                 7
+        JobOver                         7   an ingest job takes no more work: complete, cancelled (.state)
       DatasetBusy                       8   another live run has claimed it (.owner)
       FolderBusy                        8   another live run writes to the same folder
       UnexpectedError                   1   a bug, met in one row; the other rows go on
@@ -107,6 +109,16 @@ class StoreDenied(ConfigError):
 
 class DatasetNotFound(ImagingDBError, LookupError):
     """No dataset with that id can be seen; ``nearest`` holds similar ids."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, nearest: Sequence[str] = (), hint: str = "") -> None:
+        self.nearest = tuple(nearest)
+        super().__init__(message, hint=hint)
+
+
+class JobNotFound(ImagingDBError, LookupError):
+    """There is no ingest job of that number, uuid or dataset; ``nearest`` holds similar ids of datasets."""
 
     exit_code = 2
 
@@ -266,6 +278,14 @@ class ObjectsInTheWay(Conflict):
             f"{prefix} in {where} holds {count} {'object' if count == 1 else 'objects'} of another upload",
             hint="if an unfinished upload left them, replace them with --overwrite; or choose another id",
         )
+
+
+class JobOver(Conflict):
+    """An ingest job takes no more work of this kind; ``state`` says what became of it."""
+
+    def __init__(self, message: str, *, state: str, hint: str = "") -> None:
+        self.state = state
+        super().__init__(message, hint=hint)
 
 
 class DatasetBusy(ImagingDBError):

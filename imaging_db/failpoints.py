@@ -46,6 +46,14 @@ STAGES = {
     "dataset.hidden": "delete: the dataset cannot be seen any more, its objects are there",
     "object.deleted": "delete, gc, repair: one object is gone",
     "object.repaired": "repair: right objects are back and survive a power cut, no row has heard of it",
+    "job.created": "ingest: a job has its row and its dataset, no unit is written",
+    "units.added": "ingest: some units are written, runners may not claim them yet",
+    "units.claimed": "ingest: a runner has the lease of units, none is at work",
+    "units.committed": "ingest: rows of units are written, the runner has not heard of it",
+    "job.completing": "ingest: every unit is done, no object was looked at",
+    "job.complete": "ingest: the dataset can be seen, nothing is printed",
+    "job.cancelling": "ingest: nothing is committed any more, nothing is swept",
+    "job.cancelled": "ingest: everything without a row is swept, nothing is printed",
     "objects.deleted": "delete: all objects are gone, the rows are there",
 }
 

@@ -17,6 +17,7 @@ from imaging_db.catalog.axes import Axes
 from imaging_db.catalog.claims import STALE_AFTER, Unfinished
 from imaging_db.catalog.datasets import DatasetOrder
 from imaging_db.catalog.functions import now
+from imaging_db.catalog.jobs import Jobs
 from imaging_db.catalog.json_indexes import JSONIndexes
 from imaging_db.catalog.removal import Removal
 from imaging_db.catalog.search import Search
@@ -116,6 +117,11 @@ class Catalog(Removal):
     def annotations(self) -> Annotations:
         """Return what people say of the datasets."""
         return Annotations(self._transactions)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Return the jobs that write datasets unit by unit."""
+        return Jobs(self._transactions)
 
     @property
     def axes(self) -> Axes:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Update, bindparam, delete, func, select, update
 
-from imaging_db.catalog import datasets, frames, quality, serials
+from imaging_db.catalog import datasets, frames, live_jobs, quality, serials
 from imaging_db.catalog.acquisitions import write_acquisition
 from imaging_db.catalog.datasets import AnyRow
 from imaging_db.catalog.functions import SecondsSince, UtcNow
@@ -63,7 +63,7 @@ class Unfinished:
 
     ``owner`` is the token of the claim, None where nobody holds one; ``seconds_ago`` is when its owner was
     last heard of, by the database's clock, ``age`` when its row was made; ``stored`` counts the frames or
-    files that have a row.
+    files that have a row. ``job`` is the id of the live job that holds it, however long ago that was.
     """
 
     dataset: Dataset
@@ -71,6 +71,7 @@ class Unfinished:
     seconds_ago: float | None
     stored: int
     age: float | None = None
+    job: int | None = None
 
 
 def take(
@@ -174,6 +175,7 @@ def unfinished(connection: Connection) -> list[Unfinished]:
     rows = connection.execute(
         statement.where(DatasetRow.status != _READY).order_by(DatasetRow.dataset_serial)
     ).all()
+    jobs = live_jobs.numbers(connection)
     return [
         Unfinished(
             datasets.to_dataset(row),
@@ -181,6 +183,7 @@ def unfinished(connection: Connection) -> list[Unfinished]:
             row.seconds_ago,
             frames.count_objects(connection, row.id),
             row.age,
+            jobs.get(row.claim_token),
         )
         for row in rows
     ]
@@ -200,9 +203,19 @@ def alive(found: AnyRow, stale_after: float) -> bool:
     return found.claim_heartbeat is not None and abs(found.seconds_ago) < stale_after
 
 
-def refuse_others(found: AnyRow, token: str, stale_after: float, evict: str | None) -> None:
-    """Raise `DatasetBusy` where someone alive holds a row, and is neither ``token`` nor ``evict``."""
-    if alive(found, stale_after) and found.claim_token not in (token, evict):
+def refuse_others(
+    connection: Connection, found: AnyRow, token: str, stale_after: float, evict: str | None
+) -> None:
+    """Raise `DatasetBusy` where someone alive holds a row, and is neither ``token`` nor ``evict``.
+
+    A job that is not over holds its dataset even while nobody works on it.
+    """
+    if found.claim_token in (token, evict):
+        return
+    job = live_jobs.number_of(connection, found.claim_token)
+    if job is not None:
+        raise live_jobs.busy(found.dataset_serial, job)
+    if alive(found, stale_after):
         raise _busy(found.dataset_serial, found.status, found.claim_token, found.seconds_ago)
 
 
@@ -275,7 +288,7 @@ def id_of(connection: Connection, serial: str) -> int:
 def _check_free(
     connection: Connection, found: AnyRow, token: str, stale_after: float, evict: str | None
 ) -> None:
-    refuse_others(found, token, stale_after, evict)
+    refuse_others(connection, found, token, stale_after, evict)
     if found.status == _PENDING:
         return
     exists = DatasetExists(found.dataset_serial, datasets.by_id(connection, found.id))

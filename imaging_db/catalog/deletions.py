@@ -138,7 +138,7 @@ def reserve(
         found.status == _DELETING and found.claim_token == token
     ):  # the answer to its COMMIT was lost
         return Claim(found.id, place.serial, token, resumed=False)
-    claims.refuse_others(found, token, stale_after, evict)
+    claims.refuse_others(connection, found, token, stale_after, evict)
     raise DatasetExists(place.serial, datasets.by_id(connection, found.id))
 
 
@@ -192,7 +192,7 @@ def _free(
     if found is None:
         datasets.ready_row(connection, serial)  # raises, with the serials that are near
         raise DatasetNotFound(f"there is no dataset {serial!r}")
-    claims.refuse_others(found, token, stale_after, evict)
+    claims.refuse_others(connection, found, token, stale_after, evict)
     return found
 
 

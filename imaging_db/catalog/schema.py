@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, inspect, text
 
 import imaging_db
-from imaging_db.catalog import json_indexes
+from imaging_db.catalog import json_indexes, tables_jobs  # noqa: F401  the tables of jobs are ours, too
 from imaging_db.catalog.engine import WRITE
 from imaging_db.catalog.failures import mapped
 from imaging_db.catalog.tables import Base

@@ -324,7 +324,7 @@ def test_an_older_database_is_refused_with_the_command(
     database: DatabaseSettings, create: bool
 ) -> None:
     _step(database, "0002")
-    with pytest.raises(SchemaOutOfDate, match=r"needed 0005.*; run `imaging-db db upgrade`$"):
+    with pytest.raises(SchemaOutOfDate, match=r"needed 0006.*; run `imaging-db db upgrade`$"):
         Catalog.open(database, create=create)
     assert schema.upgrade(database).found.state is SchemaState.OLDER
     Catalog.open(database).close()

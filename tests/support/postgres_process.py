@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,6 +74,7 @@ class Server(Postgresql):  # type: ignore[misc]
     """testing.postgresql's server, run as ``account``, which asks all but the superuser for a password."""
 
     account: Account = None
+    options: Mapping[str, str] = _OPTIONS
 
     def initialize_database(self) -> None:
         if self.account is not None:
@@ -84,7 +85,7 @@ class Server(Postgresql):  # type: ignore[misc]
         _ask_for_password(Path(self.get_data_directory()) / "pg_hba.conf")
 
     def get_server_commandline(self) -> list[str]:
-        options = [f"-c{name}={value}" for name, value in _OPTIONS.items()]
+        options = [f"-c{name}={value}" for name, value in self.options.items()]
         data = ["-p", str(self.settings["port"]), "-D", self.get_data_directory()]
         return [*_launched(self.account), self.postgres, *data, *options]
 
@@ -108,9 +109,15 @@ class Server(Postgresql):  # type: ignore[misc]
 
 
 @contextmanager
-def running(wanted: str | None = None) -> Iterator[Server]:
-    """Start a server, and at the end stop it and remove its data; ``wanted`` names the programs."""
+def running(
+    wanted: str | None = None, *, options: Mapping[str, str] | None = None
+) -> Iterator[Server]:
+    """Start a server, and at the end stop it and remove its data; ``wanted`` names the programs.
+
+    ``options`` are settings of the server that differ from those of a test.
+    """
     account = _account()
+    Server.options = {**_OPTIONS, **(options or {})}
     with TemporaryDirectory(
         prefix="imdb-pg-", dir=_scratch(account), ignore_cleanup_errors=True
     ) as folder:
