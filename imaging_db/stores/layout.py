@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from imaging_db.model import FrameCoords, UploadType
 from imaging_db.stores.base import check_key
 
 SELFTEST_FOLDER = "imaging_db_selftest"
 """What the keys of a store's self-test begin with; nothing else is kept there."""
 
+_FRAME_NAME = re.compile(r"im_c(\d{3,})_z(\d{3,})_t(\d{3,})_p(\d{3,})\.[a-z]+")
 _TOP = {UploadType.FRAMES: "raw_frames", UploadType.FILE: "raw_files"}
 
 
@@ -20,6 +23,12 @@ def frame_name(coords: FrameCoords, suffix: str) -> str:
     """Return a frame's object name; each index has three digits, more where it needs them."""
     c, z, t, p = coords
     return f"im_c{c:03d}_z{z:03d}_t{t:03d}_p{p:03d}{suffix}"
+
+
+def frame_coords(name: str) -> FrameCoords | None:
+    """Return where the frame of an object name lies, None for a name that `frame_name` does not give."""
+    found = _FRAME_NAME.fullmatch(name)
+    return None if found is None else FrameCoords(*map(int, found.groups()))
 
 
 def object_key(directory: str, name: str) -> str:

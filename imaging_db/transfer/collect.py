@@ -384,7 +384,9 @@ class Collector:
 
 
 def is_live(one: Unfinished) -> bool:
-    """Return True where a run holds a dataset that was heard of, and is not known to be dead."""
+    """Return True where a job holds a dataset, or a run that was heard of and is not known to be dead."""
+    if one.job is not None:
+        return True
     if one.owner is None or one.seconds_ago is None:
         return False
     return abs(one.seconds_ago) < STALE_AFTER and not is_dead(one.owner)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from imaging_db import failpoints
-from imaging_db.codecs import DEFAULT_CODEC, decode_frame, encode_frame
+from imaging_db.codecs import decode_frame, encode_frame
 from imaging_db.codecs.quality import measure
 from imaging_db.errors import (
     ChecksumMismatch,
@@ -19,7 +19,6 @@ from imaging_db.errors import (
     SourceChanged,
 )
 from imaging_db.model import (
-    DatasetDraft,
     SourceFile,
     SourceFrame,
     StoredFile,
@@ -59,10 +58,10 @@ class FrameObject:
 class ObjectMaker:
     """Makes objects of the frames of an open reader; each thread reads into memory that it keeps."""
 
-    def __init__(self, reader: Reader, draft: DatasetDraft) -> None:
+    def __init__(self, reader: Reader, directory: str, codec: str) -> None:
         self._reader = reader
-        self._directory = draft.storage_dir
-        self._codec = draft.codec or DEFAULT_CODEC
+        self._directory = directory
+        self._codec = codec
         self._thread = _Memory()
 
     def make(self, frame: SourceFrame) -> FrameObject:

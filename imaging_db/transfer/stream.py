@@ -4,39 +4,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
 from imaging_db import failpoints
 from imaging_db.catalog import Catalog
+from imaging_db.codecs import DEFAULT_CODEC
 from imaging_db.errors import ImagingDBError, IntegrityError, Interrupted, StoreUnavailable
 from imaging_db.model import SourceFile, SourceFrame, StoredFile, StoredFrame
-from imaging_db.readers.base import Reader
 from imaging_db.stores.base import Store
 from imaging_db.stores.layout import object_key
 from imaging_db.transfer.claims import HeldClaim
 from imaging_db.transfer.plan import UploadPlan, frame_key
-from imaging_db.transfer.pool import Second, StopFlag, piped, pooled
+from imaging_db.transfer.pool import StopFlag, pooled
 from imaging_db.transfer.report import Progress
-from imaging_db.transfer.store_object import FrameObject, ObjectMaker, put_object, store_file
+from imaging_db.transfer.store_object import store_file
+from imaging_db.transfer.stored_frames import FrameWriter, Threads
 
 _BATCH_ROWS = 1000
 _BATCH_BYTES = 256 * 2**20  # what a power cut costs at most; and the last flush waits for no more
 _BATCH_SECONDS = 10.0
-_AHEAD = 512  # objects that go on being stored while a batch is made durable
-_WAITING_BYTES = 64 * 2**20  # encoded, not yet put into a remote store
 _NAMED = 3  # objects that are gone
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Threads:
-    """How many threads read and encode, and how many put into the store, 0 where the first do that too."""
-
-    encoders: int
-    putters: int = 0
 
 
 @dataclass
@@ -105,24 +96,20 @@ class Stream:
         with self.plan.open() as reader:
             failpoints.reach("source.opened")
             self.plan.check_source(reader.sources)
-            with closing(self._stored_frames(reader)) as results:
+            writer = FrameWriter.of(
+                reader, self.store, directory=self.plan.draft.storage_dir, codec=self._codec
+            )
+            missing = self._missing_frames(reader.frames())
+            written = writer.written(missing, self.threads, unread=self._keep_frame)
+            with closing(written) as results:
                 for found in results:
                     self._keep_frame(found)
                     self._go_on(found[1])
             self.plan.check_source(reader.sources)
 
-    def _stored_frames(self, reader: Reader) -> Generator[tuple[StoredFrame, int], None, None]:
-        """Yield row and raw bytes of each frame once it is stored."""
-        make = ObjectMaker(reader, self.plan.draft).make
-        put = partial(put_object, store=self.store)
-        frames = self._missing_frames(reader.frames())
-        workers, ahead, unread = self.threads.encoders, _AHEAD, self._keep_frame
-        if self.threads.putters:
-            second = Second(put, self.threads.putters, _size, _WAITING_BYTES)
-            return piped(make, frames, second, workers=workers, ahead=ahead, unread=unread)
-        return pooled(
-            lambda frame: put(make(frame)), frames, workers=workers, ahead=ahead, unread=unread
-        )
+    @property
+    def _codec(self) -> str:
+        return self.plan.draft.codec or DEFAULT_CODEC
 
     def _run_files(self) -> None:
         failpoints.reach("source.opened")
@@ -250,7 +237,3 @@ class Stream:
             self.catalog.add_files(self.held.claim, self._files)
         self._frames, self._files, self._unrecorded_bytes = [], [], 0
         self._recorded_at = time.monotonic()
-
-
-def _size(made: FrameObject) -> int:
-    return made.size

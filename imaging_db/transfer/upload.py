@@ -24,7 +24,7 @@ from imaging_db.transfer.claims import HeldClaim, take_claim
 from imaging_db.transfer.compare import read_all, same_content
 from imaging_db.transfer.orphans import is_here
 from imaging_db.transfer.plan import UploadPlan
-from imaging_db.transfer.pool import REMOTE_PUTS, worker_count
+from imaging_db.transfer.pool import worker_count
 from imaging_db.transfer.remove import (
     is_reservation,
     own_objects,
@@ -35,7 +35,8 @@ from imaging_db.transfer.remove import (
     require_objects,
 )
 from imaging_db.transfer.report import Outcome, Progress, Silent, UploadReport
-from imaging_db.transfer.stream import Stream, Threads
+from imaging_db.transfer.stored_frames import Threads
+from imaging_db.transfer.stream import Stream
 from imaging_db.transfer.verify import Verifier
 
 _ATTEMPTS = 5
@@ -142,7 +143,8 @@ class Uploader:
         claim = held.claim
         removed = 0 if claim.resumed else self._clear_way(plan, held)
         ours = claim.resumed or next(self.store.list(plan.draft.storage_dir), None) is None
-        stream = Stream(self.catalog, self.store, plan, held, self.progress, self._threads(plan))
+        threads = Threads.of(plan.draft.storage, self.workers, frame_bytes=plan.frame_bytes)
+        stream = Stream(self.catalog, self.store, plan, held, self.progress, threads)
         self.progress.start(plan.draft.serial, plan.draft.nbr_objects)
         try:
             stream.run()
@@ -185,14 +187,6 @@ class Uploader:
 
     def _workers(self, plan: UploadPlan) -> int:
         return worker_count(self.workers, frame_bytes=plan.frame_bytes)
-
-    def _threads(self, plan: UploadPlan) -> Threads:
-        """Encoders fill the cores; a put that waits for a network waits in a thread of its own."""
-        if plan.draft.storage == "local":
-            return Threads(self._workers(plan))
-        return Threads(
-            self._workers(plan), worker_count(self.workers, frame_bytes=0, remote=REMOTE_PUTS)
-        )
 
 
 def _report(plan: UploadPlan, outcome: Outcome, started: float) -> UploadReport:
