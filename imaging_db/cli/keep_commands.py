@@ -350,6 +350,8 @@ def _told(one: Unfinished) -> dict[str, object]:
 def _holder(one: Unfinished, *, live: bool) -> str:
     from imaging_db.transfer.run_token import is_dead, owner_name
 
+    if one.job is not None:
+        return f"job {one.job}"
     if one.owner is None or one.seconds_ago is None:
         return "nobody"
     heard = f"{owner_name(one.owner)}, heard of {_ago(one.seconds_ago)}"
@@ -364,6 +366,8 @@ def _ago(seconds: float) -> str:
 
 
 def _next(one: Unfinished, *, live: bool) -> str:
+    if one.job is not None:
+        return f"imaging-db ingest join {one.job}, or ingest cancel {one.job}"
     if live:
         return "wait for it"
     if one.dataset.status is DatasetStatus.DELETING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from imaging_db.cli import (
@@ -15,6 +16,8 @@ from imaging_db.cli import (
     doctor,
     export_command,
     frames_command,
+    ingest_boss,
+    ingest_commands,
     inspect_commands,
     keep_commands,
     publish_command,
@@ -67,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     annotate_commands.add_commands(commands)
     template_command.add_commands(commands)
     catalog_commands.add_commands(commands)
+    ingest_commands.add_commands(commands)
     export_command.add_commands(commands)
     publish_command.add_commands(commands)
     doctor.add_commands(commands)
@@ -75,7 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    return run_command(build_parser(), argv)
+    words = sys.argv[1:] if argv is None else argv
+    return run_command(build_parser(), ingest_boss.with_action(words))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,8 @@ def test_the_readme_shows_what_the_demo_prints(demo: Path) -> None:
         "export.md",
         "publish.md",
         "napari.md",
+        "ingest.md",
+        "ingest-boss.md",
     ],
 )
 def test_how_tos_run_in_the_folder_of_the_demo(name: str, demo_done: Path) -> None:
@@ -151,6 +153,9 @@ def test_every_how_to_is_tried() -> None:
         "export.md",
         "look-at-quality.md",
         "napari.md",
+        "ingest.md",
+        "ingest-boss.md",
+        "ingest-on-a-cluster.md",
     }
     assert {path.name for path in HOW_TO.glob("*.md")} == tried
 

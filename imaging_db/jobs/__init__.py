@@ -1,0 +1,1 @@
+"""Durable ingest jobs: a plan in the catalog, cut into units that many runners share."""

@@ -1,0 +1,72 @@
+"""Cancelling a job: nothing is committed any more, then what has no row leaves the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imaging_db import failpoints
+from imaging_db.catalog import Catalog
+from imaging_db.jobs.objects import directory_of, without_row
+from imaging_db.model.job import Job, JobState
+from imaging_db.stores.base import Store
+
+_LOOK_AGAIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class CancelReport:
+    """What a cancellation swept: objects without a row, and their bytes. ``kept`` frames have a row and stay.
+
+    ``already`` tells that the job was cancelled before, and nothing was left to do.
+    """
+
+    job: int
+    serial: str
+    swept: int
+    nbr_bytes: int
+    kept: int
+    already: bool = False
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """Cancels one job; every step may be repeated. ``told`` hears how many seconds leases still last."""
+
+    catalog: Catalog
+    store: Store
+    job: Job
+    told: Callable[[float], None] = lambda seconds: None
+
+    def run(self) -> CancelReport:
+        """Return what was swept. Runners that hear of it leave; the lease of a lost one is waited for.
+
+        Raises
+        ------
+        JobOver
+            The job is complete: its dataset can be deleted.
+        """
+        if self.catalog.jobs.begin_cancel(self.job) is JobState.CANCELLED:
+            return self._report(0, 0, already=True)
+        failpoints.reach("job.cancelling")
+        self._wait()
+        swept = nbr_bytes = 0
+        for found in without_row(self.catalog, self.store, self.job):
+            if self.store.delete(found.key):
+                swept, nbr_bytes = swept + 1, nbr_bytes + found.size
+            failpoints.reach("object.deleted")
+        for leftover in self.store.leftovers(directory_of(self.job)):
+            self.store.discard(leftover)
+        self.catalog.jobs.finish_cancel(self.job)
+        failpoints.reach("job.cancelled")
+        return self._report(swept, nbr_bytes)
+
+    def _wait(self) -> None:
+        while (seconds := self.catalog.jobs.leases_left(self.job)) > 0:
+            self.told(seconds)
+            time.sleep(min(seconds, _LOOK_AGAIN_SECONDS))
+
+    def _report(self, swept: int, nbr_bytes: int, *, already: bool = False) -> CancelReport:
+        kept = self.catalog.jobs.progress(self.job).frames_done
+        return CancelReport(self.job.id, self.job.serial, swept, nbr_bytes, kept, already)

@@ -1,0 +1,1 @@
+"""Engines: who does the work of a runner, threads or a cluster."""
