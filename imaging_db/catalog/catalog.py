@@ -236,9 +236,10 @@ class Catalog(Removal):
 
         self._write_batches(write, stored)
 
-    def publish(self, claim: Claim) -> Dataset:
+    def publish(self, claim: Claim, *, nbr_objects: int = 0) -> Dataset:
         """Make a dataset visible, in one transaction, and return it.
 
+        The more ``nbr_objects`` it announced, the longer that may take.
         Of very many frames that repeat others it is told before, in as many transactions as that takes.
         Where the answer to the COMMIT is lost, the dataset is looked up before anything is decided.
 
@@ -250,7 +251,10 @@ class Catalog(Removal):
             The claim is lost.
         """
         while True:
-            dataset = self._write(lambda connection: claims.publish(connection, claim))
+            dataset = self._transactions.write(
+                lambda connection: claims.publish(connection, claim),
+                longer=claims.seconds_to_publish(nbr_objects),
+            )
             if dataset is not None:
                 return dataset
 

@@ -40,6 +40,8 @@ _PENDING = DatasetStatus.PENDING.value
 _READY = DatasetStatus.READY.value
 _DELETING = DatasetStatus.DELETING.value
 _CLAIMED = (_PENDING, _DELETING)
+_ROWS_A_SECOND = 20_000.0
+"""Rows that are counted and compared in a second at the least, on a database that has much to do."""
 _ATTEMPTS = 5
 _FIRST_CODEC = "png"  # of rows that are older than the choice
 
@@ -163,6 +165,11 @@ def publish(connection: Connection, claim: Claim) -> Dataset | None:
         return None
     _fenced(connection, claim, _PUBLISH)
     return datasets.by_id(connection, claim.dataset_id)
+
+
+def seconds_to_publish(nbr_objects: int) -> float:
+    """Return how much longer than other transactions publishing so many objects may take."""
+    return nbr_objects / _ROWS_A_SECOND
 
 
 def unfinished(connection: Connection) -> list[Unfinished]:

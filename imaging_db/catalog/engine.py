@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.pool import QueuePool
 
 from imaging_db.catalog.deadline import Deadlines
@@ -82,8 +82,7 @@ def _postgresql_engine(settings: DatabaseSettings, patience: float) -> Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": milliseconds,
             "client_encoding": "utf8",
-            # a little less than our own deadline, so that the server says why
-            "options": f"-c statement_timeout={milliseconds * 4 // 5} -c timezone=UTC",
+            "options": f"-c statement_timeout={_for_server(patience)} -c timezone=UTC",
         },
         pool_timeout=patience,
         hide_parameters=True,
@@ -92,6 +91,17 @@ def _postgresql_engine(settings: DatabaseSettings, patience: float) -> Engine:
     )
     Deadlines.watch(engine)
     return engine
+
+
+def _for_server(patience: float) -> int:
+    """Return milliseconds, a little less than our own deadline, so that the server says why."""
+    return int(patience * 1000) * 4 // 5
+
+
+def allow(connection: Connection, patience: float) -> None:
+    """Let each statement of a PostgreSQL transaction take longer than those of others."""
+    limit = text("SELECT set_config('statement_timeout', :limit, true)")
+    connection.execute(limit, {"limit": str(_for_server(patience))})
 
 
 def _sqlite_engine(dbname: str, *, create: bool, patience: float) -> Engine:

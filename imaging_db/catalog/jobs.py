@@ -8,7 +8,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TypeAlias
 
-from imaging_db.catalog import job_progress, job_rows, job_states, lost_units, units
+from imaging_db.catalog import claims, job_progress, job_rows, job_states, lost_units, units
 from imaging_db.catalog.running import Running
 from imaging_db.catalog.transactions import Transactions
 from imaging_db.model import Dataset, DatasetDraft, FrameCoords
@@ -189,7 +189,10 @@ class Jobs(Running):
             The job was cancelled; its dataset was deleted since it was complete.
         """
         while True:
-            dataset = self._transactions.write(partial(job_states.finish, job_id=job.id))
+            dataset = self._transactions.write(
+                partial(job_states.finish, job_id=job.id),
+                longer=claims.seconds_to_publish(job.nbr_frames),
+            )
             if dataset is not None:
                 return dataset
 

@@ -75,6 +75,7 @@ _RELEASE = (
 )
 _TAKEN = select(*_COLUMNS).where(*_THESE, *_MINE).order_by(UnitRow.attempt, UnitRow.ordinal)
 _LONGEST = select(func.max(UnitRow.lease_until)).where(OF_JOB, IS_LEASED)
+_MY_LONGEST = select(func.max(UnitRow.lease_until)).where(*_MINE)
 
 
 def claim(
@@ -86,7 +87,7 @@ def claim(
     """
     job = job_rows.held(connection, runner.job_id)
     mine = runners.locked(connection, runner.id)
-    if mine.claim is not None and mine.claim["key"] == key:
+    if mine.claim is not None and mine.claim.get("key") == key:
         return _taken(connection, runner, mine.claim["ordinals"])
     if job.state != JobState.UPLOADING.value or count < 1:
         return []
@@ -158,19 +159,31 @@ def release(connection: Connection, runner: Runner) -> int:
 
 
 def evict(connection: Connection, job_id: int, dead: Sequence[int]) -> int:
-    """Return how many units of dead runners wait again, each to be tried by itself; the attempt counts."""
+    """Return how many units of dead runners wait again, each to be tried by itself; the attempt counts.
+
+    To do them twice is harmless, to sweep while workers of a dead runner still write is not: until when they
+    may is noted with the runner.
+    """
     freed = 0
     for runner_id in sorted(dead):
         runners.locked(connection, runner_id)
-        freed += connection.execute(_EVICT, {"job": job_id, "runner": runner_id}).rowcount
+        these = {"job": job_id, "runner": runner_id}
+        until = connection.scalar(_MY_LONGEST, these)
+        freed += connection.execute(_EVICT, these).rowcount
         runners.leave(connection, runner_id)
+        if until is not None:
+            runners.note_cut_off(connection, runner_id, until)
     return freed
 
 
 def seconds_left(connection: Connection, job_id: int) -> float:
-    """Return after how many seconds the last lease of a job will have run out, 0 where none is left."""
-    until = connection.scalar(_LONGEST, {"job": job_id})
-    if until is None:
+    """Return after how many seconds the last lease of a job will have run out, 0 where none is left.
+
+    That of a dead runner counts, too, where its workers may have outlived it.
+    """
+    leased = connection.scalar(_LONGEST, {"job": job_id})
+    ends = [*runners.cut_off(connection, job_id), *([] if leased is None else [leased])]
+    if not ends:
         return 0.0
     now = job_rows.by_id(connection, job_id).now
-    return max(0.0, float((until - now).total_seconds()))
+    return max(0.0, float((max(ends) - now).total_seconds()))

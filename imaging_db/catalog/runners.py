@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, null, or_, select, update
@@ -15,6 +16,7 @@ from imaging_db.catalog.units import IS_LEASED
 from imaging_db.errors import Conflict
 from imaging_db.model.job import LEASE_SECONDS, Runner
 
+_WRITES_UNTIL = "writes_until"
 _AGO = SecondsSince(RunnerRow.heartbeat).label("seconds_ago")
 _AGE = SecondsSince(RunnerRow.started_at).label("age")
 _ALL = select(RunnerRow.__table__, _AGO, _AGE).where(RunnerRow.job_id == bindparam("job"))
@@ -34,6 +36,11 @@ _DISCOUNT = (
         units_done=RunnerRow.units_done - bindparam("units"),
         frames_done=RunnerRow.frames_done - bindparam("frames"),
     )
+)
+_CUT_OFF = (
+    update(RunnerRow)
+    .where(_THIS, RunnerRow.engine.not_in(("threads", "serial")))  # these end with their process
+    .values(claim=bindparam("noted"))
 )
 _LEAVE = update(RunnerRow).where(_THIS).values(left_at=func.coalesce(RunnerRow.left_at, UtcNow()))
 
@@ -124,6 +131,17 @@ def note_claim(connection: Connection, runner_id: int, claim: dict[str, Any] | N
         connection.execute(_FORGET, {"runner": runner_id})
     else:
         connection.execute(_NOTE, {"runner": runner_id, "noted": claim})
+
+
+def note_cut_off(connection: Connection, runner_id: int, until: datetime) -> None:
+    """Note until when workers may write that have outlived their runner; nothing where they cannot have."""
+    connection.execute(_CUT_OFF, {"runner": runner_id, "noted": {_WRITES_UNTIL: until.isoformat()}})
+
+
+def cut_off(connection: Connection, job_id: int) -> list[datetime]:
+    """Return until when workers may write that have outlived a runner of a job, one moment for each."""
+    claims = (row.claim or {} for row in every(connection, job_id))
+    return [datetime.fromisoformat(one[_WRITES_UNTIL]) for one in claims if _WRITES_UNTIL in one]
 
 
 def count_done(connection: Connection, runner_id: int, units: int, frames: int) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from imaging_db import failpoints
 from imaging_db.catalog.deadline import Deadlines
-from imaging_db.catalog.engine import WRITE, make_engine, patience_of
+from imaging_db.catalog.engine import WRITE, allow, make_engine, patience_of
 from imaging_db.catalog.failures import is_away, mapped, may_be_repeated
 from imaging_db.config.settings import DatabaseSettings
 
@@ -47,21 +47,24 @@ class Transactions:
         """Return what ``work`` reads, all of it in one snapshot."""
         return self._run(work, write=False)
 
-    def write(self, work: Callable[[Connection], T]) -> T:
-        """Return what ``work`` returns once everything that it wrote is committed."""
-        return self._run(work, write=True)
+    def write(self, work: Callable[[Connection], T], *, longer: float = 0.0) -> T:
+        """Return what ``work`` returns once everything that it wrote is committed.
+
+        It may take so many seconds ``longer`` than others: what is done to all rows of a large dataset.
+        """
+        return self._run(work, write=True, longer=longer)
 
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 
-    def _run(self, work: Callable[[Connection], T], *, write: bool) -> T:
+    def _run(self, work: Callable[[Connection], T], *, write: bool, longer: float = 0.0) -> T:
         attempt, begun = 0, time.monotonic()
         with mapped(self.settings):
             while True:
                 attempt += 1
                 try:
-                    found = self._once(work, write=write)
+                    found = self._once(work, write=write, longer=longer)
                 except DBAPIError as error:
                     if not self._may_go_on(error, attempt, time.monotonic() - begun):
                         self._has_answered = False
@@ -82,10 +85,13 @@ class Transactions:
             return {WRITE: write}
         return {} if write else {"isolation_level": "REPEATABLE READ"}
 
-    def _once(self, work: Callable[[Connection], T], *, write: bool) -> T:
-        with Deadlines.within(self._deadline), self.engine.connect() as connection:
+    def _once(self, work: Callable[[Connection], T], *, write: bool, longer: float) -> T:
+        deadline = None if self._deadline is None else self._deadline + longer
+        with Deadlines.within(deadline), self.engine.connect() as connection:
             connection = connection.execution_options(**self._options(write=write))
             with connection.begin():
+                if longer and deadline is not None:
+                    allow(connection, deadline)
                 found = work(connection)
                 if write:
                     failpoints.reach("catalog.committing")

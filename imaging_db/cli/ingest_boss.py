@@ -71,7 +71,7 @@ def _join(args: argparse.Namespace) -> int:
     from imaging_db.model.job import LEASE_SECONDS
 
     args.nbr_workers, args.engine, args.scheduler = args.processes_nb, None, None
-    args.engine_option, args.lease = [], LEASE_SECONDS
+    args.engine_option, args.lease, args.dry_run = [], LEASE_SECONDS, False
     return ingest_work.join(args)
 
 

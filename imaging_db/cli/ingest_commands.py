@@ -20,7 +20,20 @@ from imaging_db.cli.options import (
 from imaging_db.config.settings import CODECS
 from imaging_db.model.job import LEASE_SECONDS, MOST_ATTEMPTS, MOST_FRAMES
 
-ENGINES = ("threads", "local", "dask", "slurm", "mpi", "serial", "htcondor", "lsf", "moab", "oar", "pbs", "sge")
+ENGINES = (
+    "threads",
+    "local",
+    "dask",
+    "slurm",
+    "mpi",
+    "serial",
+    "htcondor",
+    "lsf",
+    "moab",
+    "oar",
+    "pbs",
+    "sge",
+)
 
 CREATE = """\
 Create a job: a configuration of the Boss ingest client (v0.1 or v0.2) or of our own, a folder of tiles
@@ -174,6 +187,11 @@ def _add_join(actions: Commands) -> None:
     )
     join.add_argument(
         "--manual_complete", action="store_true", help="do not complete the job when it is done"
+    )
+    join.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the script of a batch system's job, join nothing",
     )
 
 

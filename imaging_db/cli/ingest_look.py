@@ -29,7 +29,10 @@ def status(args: argparse.Namespace) -> int:
             _tell(ingest, jobs, as_json=args.json)
             if not args.watch or all(job.state.is_over for job in jobs):
                 return OK
-            time.sleep(_WATCH_SECONDS)
+            try:
+                time.sleep(_WATCH_SECONDS)
+            except KeyboardInterrupt:  # the way to stop watching
+                return OK
 
 
 def _not_over(ingest: Ingest) -> list[Job]:

@@ -97,6 +97,13 @@ def join(args: argparse.Namespace) -> int:
     """Work on a job; 3 where units of it failed."""
     from imaging_db.jobs.ingest import Ingest
 
+    if args.dry_run:
+        return _show_engine(args)
+    if args.engine == "mpi":
+        from imaging_db.jobs.engines.mpi import take_part
+
+        if not take_part(pairs(args.engine_option, "--engine_option")):
+            return OK  # the other ranks, which worked for the runner
     with open_db(args) as db:
         report = Ingest(db).join(
             args.job,
@@ -107,6 +114,16 @@ def join(args: argparse.Namespace) -> int:
             told=output.note,
         )
     return told(report, as_json=args.json)
+
+
+def _show_engine(args: argparse.Namespace) -> int:
+    """Print the script that a batch system would be given."""
+    from imaging_db.jobs.engines.registry import job_script
+
+    choice = _engine(args)
+    script = job_script(choice.name, options=choice.options)
+    output.result_text(script or f"the engine {choice.name} submits no job")
+    return OK
 
 
 def _engine(args: argparse.Namespace) -> EngineChoice:
@@ -134,7 +151,9 @@ def told(report: JoinReport, *, as_json: bool) -> int:
     from imaging_db.model.job import JobState
 
     for failure in report.failures:
-        output.errors(ImagingDBError(failure_line(failure)), where=f"job {report.job} {report.serial}")
+        output.errors(
+            ImagingDBError(failure_line(failure)), where=f"job {report.job} {report.serial}"
+        )
     if as_json:
         output.result_json(report)
     else:

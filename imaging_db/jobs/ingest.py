@@ -16,10 +16,17 @@ from pathlib import Path
 from imaging_db import failpoints
 from imaging_db.api import ImagingDB
 from imaging_db.config.settings import StoreSettings
-from imaging_db.errors import DatasetExists, DatasetNotFound, JobNotFound, StoreDenied
+from imaging_db.errors import (
+    DatasetExists,
+    DatasetNotFound,
+    JobNotFound,
+    ObjectsInTheWay,
+    StoreDenied,
+)
 from imaging_db.jobs.cancellation import Cancellation, CancelReport
 from imaging_db.jobs.completion import Completion
 from imaging_db.jobs.joining import EngineChoice, Joining, JoinReport
+from imaging_db.jobs.objects import claim_of, directory_of, without_row
 from imaging_db.jobs.planning import JobPlan
 from imaging_db.model import Dataset
 from imaging_db.model.job import LEASE_SECONDS, Failure, Job, JobProgress, JobState
@@ -66,6 +73,8 @@ class Ingest:
         failpoints.reach("job.created")
         source = plan.source
         there = jobs.add_units(job, ())
+        if not there:
+            self._require_free(job)
         with source.open() as reader:
             units = islice(source.units(reader, job.nbr_frames), there, None)
             while portion := tuple(islice(units, _UNITS_AT_ONCE)):
@@ -73,6 +82,18 @@ class Ingest:
                 failpoints.reach("units.added")
         jobs.start(job)
         return jobs.find(job.uuid)
+
+    def _require_free(self, job: Job) -> None:
+        """Refuse a job below whose prefix lies what no row tells of: of another source, or another catalog."""
+        catalog, store = self._db.catalog, self._db.store
+        if catalog.stored_amount(claim_of(job))[0]:
+            return  # it goes on from an earlier job, or upload, of the same source
+        in_the_way = next(without_row(catalog, store, job), None)
+        if in_the_way is None:
+            return
+        catalog.jobs.begin_cancel(job)
+        catalog.jobs.finish_cancel(job)
+        raise ObjectsInTheWay(f"{directory_of(job)}/", 1, store.address)
 
     def _earlier(self, plan: JobPlan) -> Job | None:
         """Return the job of the same plan that made the dataset which is there, None where it was another."""
@@ -148,7 +169,7 @@ class Ingest:
         store, _ = self._store_of(job)
         store.probe()
         report = Cancellation(self._db.catalog, store, job, told).run()
-        if not purge:
+        if not (purge and self._is_still_of(job)):
             return report
         try:
             gone = self._db.delete(job.serial)
@@ -160,6 +181,11 @@ class Ingest:
             swept=report.swept + gone.objects,
             nbr_bytes=report.nbr_bytes + gone.nbr_bytes,
         )
+
+    def _is_still_of(self, job: Job) -> bool:
+        """Return True where a cancelled job's dataset is what it left: not complete, nor of a later job."""
+        pending = any(one.dataset.serial == job.serial for one in self._db.unfinished())
+        return pending and self.find(job.serial).uuid == job.uuid
 
     def _store_of(self, job: Job) -> tuple[Store, StoreSettings]:
         """Return the store that a job's objects go to, as it was when the job was created."""

@@ -71,10 +71,19 @@ def plan_job(request: JobRequest, settings: Settings) -> JobPlan:
     UsageError
         No serial was given and the source suggests none.
     """
+    _check_name(request.source)
     found = grid_source(request.source, pattern=request.pattern, settings=request.settings)
     if found is None:
         return _plan_acquisition(request, settings)
     return _plan_grid(request, settings, found)
+
+
+def _check_name(source: str) -> None:
+    """Refuse a name that the catalog could not give back: other computers open the source by it."""
+    try:
+        source.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{source!r} is not valid Unicode", hint="rename it") from error
 
 
 def _plan_acquisition(request: JobRequest, settings: Settings) -> JobPlan:

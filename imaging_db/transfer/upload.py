@@ -150,7 +150,7 @@ class Uploader:
             stream.run()
             held.check()
             failpoints.reach("dataset.complete")
-            self.catalog.publish(claim)
+            self.catalog.publish(claim, nbr_objects=plan.draft.nbr_objects)
             failpoints.reach("dataset.published")
         except SourceChanged:
             if ours:  # what was stored is of a source that is no more

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from imaging_db.catalog import Catalog
 from imaging_db.catalog.claims import STALE_AFTER
+from imaging_db.config.settings import StoreSettings
 from imaging_db.errors import (
     ConfigError,
     Conflict,
@@ -19,16 +23,20 @@ from imaging_db.errors import (
     JobNotFound,
     JobOver,
 )
-from imaging_db.model import Claim, DatasetStatus, FrameCoords
+from imaging_db.model import Claim, DatasetStatus, FrameCoords, sha256_of_bytes
 from imaging_db.model.job import Job, JobState, Unit, UnitState
+from imaging_db.stores.registry import open_store
+from imaging_db.transfer.collect import Collector
 from tests.support.catalog_rows import OTHER, SERIAL, age, digest, draft, frame, store
 from tests.support.job_rows import (
     all_done,
     completed,
     created,
+    emptied,
     failed,
     job_draft,
     joined,
+    kept_open,
     ordinals,
     progress,
     units,
@@ -38,15 +46,30 @@ from tests.support.job_rows import (
 LIVE = [state for state in JobState if not state.is_over]
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Catalog]:
+    """One open catalog of each kind for the tests of this file."""
+    with kept_open(request, tmp_path_factory.mktemp("shared")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def catalog(shared: Catalog) -> Catalog:
+    """An open catalog without rows, once of each kind."""
+    return emptied(shared)
+
+
 def _claim_of(job: Job) -> Claim:
     return Claim(job.dataset_id, job.serial, job.token, resumed=True)
 
 
-def _brought_to(catalog: Catalog, state: JobState) -> Job:
+def _brought_to(catalog: Catalog, state: JobState, **dataset: Any) -> Job:
     """Return a job of two units in a state."""
     if state is JobState.PREPARING:
-        return catalog.jobs.create(draft(nbr_objects=4), job_draft(2))
-    job = created(catalog, 2)
+        return catalog.jobs.create(draft(nbr_objects=4, **dataset), job_draft(2))
+    job = created(catalog, 2, dataset=dataset)
     if state in (JobState.COMPLETING, JobState.COMPLETE):
         work_off(catalog, job)
         catalog.jobs.begin_completing(job)
@@ -200,7 +223,7 @@ def test_of_the_jobs_of_a_dataset_the_newest_is_found(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["7", "99999999999999999999", "²", "ISP-2018-06-08-15-45-00-0009", ""]
+    "name", ["2000000000", "99999999999999999999", "²", "ISP-2018-06-08-15-45-00-0009", ""]
 )
 def test_a_job_that_is_not_there_is_told_with_those_that_are_near(
     catalog: Catalog, name: str
@@ -247,6 +270,27 @@ def test_nobody_takes_the_dataset_of_a_job_that_is_not_over(
         assert f"imaging-db ingest join {job.id}" in busy.value.hint
     (unfinished,) = catalog.pending()
     assert unfinished.job == job.id
+
+
+@pytest.mark.parametrize("state", LIVE)
+def test_gc_leaves_what_a_job_has_stored_alone(
+    catalog: Catalog, tmp_path: Path, state: JobState
+) -> None:
+    """However old it is; once the job is cancelled, it goes as any upload that stopped."""
+    settings = StoreSettings("local", str(tmp_path))
+    with contextlib.closing(open_store(settings)) as objects:
+        job = _brought_to(catalog, state, storage_access=settings.access)
+        age(catalog, _claim_of(job), 3 * 86400)
+        key = f"raw_frames/{SERIAL}/im_c000_z000_t000_p000.png"
+        objects.put(key, b"a frame", sha256=sha256_of_bytes(b"a frame"))
+        report = Collector(catalog, objects, settings, timedelta(), unknown=False).run()
+        assert (report.datasets, report.objects) == (0, 0)
+        assert [one.key for one in objects.list("raw_frames")] == [key]
+        catalog.jobs.begin_cancel(job)
+        catalog.jobs.finish_cancel(job)
+        report = Collector(catalog, objects, settings, timedelta(), unknown=False).run()
+        assert report.datasets == 1
+        assert catalog.pending() == []
 
 
 def test_a_dataset_is_free_once_its_job_is_over(catalog: Catalog) -> None:

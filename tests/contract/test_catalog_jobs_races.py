@@ -130,7 +130,6 @@ def test_a_job_is_cancelled_while_runners_commit_without_a_pause(
             for one in working:
                 one.result(timeout=60)
         assert committed < 2000
-        assert catalog.jobs.leases_left(job) > 0
         there = catalog._transactions.read(
             lambda c: set(c.exec_driver_sql("SELECT time_idx FROM frames").scalars())
         )
@@ -144,7 +143,7 @@ def test_of_many_who_create_the_same_job_there_is_one(database: DatabaseSettings
     def create(number: int) -> str:
         with Catalog.open(database) as mine:
             barrier.wait()
-            config = {} if number < 3 else {"config_sha256": "0" * 64}
+            config: dict[str, Any] = {} if number < 3 else {"config_sha256": "0" * 64}
             try:
                 job = mine.jobs.create(draft(nbr_objects=200), job_draft(100, **config))
             except DatasetBusy:
@@ -276,16 +275,16 @@ def test_every_step_of_a_job_survives_a_lost_commit(
 def large(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Catalog]:
-    """A catalog with a job of twenty thousand units, some of them in each state."""
+    """A catalog with a job of ten thousand units, some of them in each state."""
     if request.param == "sqlite":
         path = tmp_path_factory.mktemp("large") / "catalog.sqlite"
         where = DatabaseSettings("sqlite", str(path))
     else:
         where = request.getfixturevalue("postgres_server").create()
     with Catalog.open(where, create=True) as catalog:
-        job = created(catalog, 20_000, 1)
+        job = created(catalog, 10_000, 1)
         runner = joined(catalog, job)
-        catalog.jobs.commit(runner, [_one_frame(one) for one in catalog.jobs.claim(runner, 5000)])
+        catalog.jobs.commit(runner, [_one_frame(one) for one in catalog.jobs.claim(runner, 2000)])
         catalog.jobs.claim(runner, 100)
         yield catalog
     if request.param != "sqlite":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -19,9 +20,11 @@ from tests.support.job_rows import (
     all_done,
     created,
     done,
+    emptied,
     failed,
     job_draft,
     joined,
+    kept_open,
     ordinals,
     progress,
     rows,
@@ -30,6 +33,22 @@ from tests.support.job_rows import (
     units,
     work_off,
 )
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Catalog]:
+    """One open catalog of each kind for the tests of this file."""
+    with kept_open(request, tmp_path_factory.mktemp("shared")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def catalog(shared: Catalog) -> Catalog:
+    """An open catalog without rows, once of each kind."""
+    return emptied(shared)
+
 
 # --- joining
 
@@ -82,9 +101,9 @@ def test_a_computer_may_join_its_own_job_over_sqlite(
         assert joined(catalog, job, other).token.startswith(other)
 
 
-def test_another_computer_needs_postgresql(catalog: Catalog, database: DatabaseSettings) -> None:
+def test_another_computer_needs_postgresql(catalog: Catalog) -> None:
     job = created(catalog)
-    if not database.is_sqlite:
+    if not catalog._transactions.settings.is_sqlite:
         assert joined(catalog, job, "node7@ffffffff.1").job_id == job.id
         return
     words = r"runs on scope-pc: a SQLite catalog serves one computer; joining from another needs"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imaging_db import ImagingDB
-from imaging_db.errors import Conflict, DatasetBusy, DatasetNotFound, Interrupted
+from imaging_db.errors import Conflict, DatasetBusy, DatasetNotFound, Interrupted, ObjectsInTheWay
 from imaging_db.jobs.ingest import Ingest
 from imaging_db.jobs.joining import EngineChoice
 from imaging_db.jobs.planning import JobRequest, plan_job
@@ -74,6 +74,18 @@ def test_a_job_holds_its_dataset_against_an_upload(small_lab: Lab, tmp_path: Pat
 
     assert isinstance(report.error, DatasetBusy)
     assert f"is being ingested by job {job.id}" in str(report.error)
+
+
+def test_objects_of_somebody_else_are_not_written_over(lab: Lab, tmp_path: Path) -> None:
+    with ImagingDB(lab.settings) as db:
+        other = f"raw_frames/{SERIAL}/im_c000_z000_t000_p000.png"
+        db.store.put(other, b"of another", sha256=sha256_of_bytes(b"of another"))
+
+        with pytest.raises(ObjectsInTheWay):
+            Ingest(db).create(TileFolder(tmp_path / "tiles").plan(db))
+
+        assert db.store.get(other) == b"of another"
+        assert not list(Ingest(db).jobs([JobState.PREPARING, JobState.UPLOADING]))
 
 
 def test_an_acquisition_as_a_job_is_what_an_upload_makes_of_it(lab: Lab, tmp_path: Path) -> None:
@@ -232,6 +244,20 @@ class TestCancel:
 
             assert second.uuid != first.uuid
             assert ingest.join(second.uuid).state is JobState.COMPLETE
+            assert hashes(db) == tiles.truth
+
+    def test_purge_of_an_old_job_spares_what_a_later_one_made(
+        self, small_lab: Lab, tmp_path: Path
+    ) -> None:
+        tiles = TileFolder(tmp_path / "tiles")
+        with ImagingDB(small_lab.settings) as db:
+            ingest = Ingest(db)
+            first = ingest.create(tiles.plan(db))
+            ingest.cancel(first.uuid)
+            ingest.join(ingest.create(tiles.plan(db)).uuid)
+
+            assert ingest.cancel(first.uuid, purge=True).already
+
             assert hashes(db) == tiles.truth
 
     def test_a_complete_job_cannot_be_cancelled(self, small_lab: Lab, tmp_path: Path) -> None:

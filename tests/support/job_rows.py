@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select, update
 
 from imaging_db.catalog import Catalog
 from imaging_db.catalog.functions import now
+from imaging_db.catalog.tables import Base
 from imaging_db.catalog.tables_jobs import RunnerRow, UnitRow
+from imaging_db.config.settings import DatabaseSettings
 from imaging_db.model.job import (
     Job,
     JobDraft,
@@ -29,6 +34,33 @@ HERE = "scope-pc@1a2b3c4d.4026531836"
 """A computer as the tokens of runs name it: host, boot, namespace."""
 
 _tokens = itertools.count()
+
+
+@contextmanager
+def kept_open(request: pytest.FixtureRequest, folder: Path) -> Iterator[Catalog]:
+    """Return a catalog of the kind that a fixture's parameter names, for many tests: see `emptied`."""
+    if request.param == "sqlite":
+        with Catalog.open(
+            DatabaseSettings("sqlite", str(folder / "c.sqlite")), create=True
+        ) as opened:
+            yield opened
+        return
+    server = request.getfixturevalue("postgres_server")
+    where = server.create(template=request.getfixturevalue("postgres_template"))
+    with Catalog.open(where) as opened:
+        yield opened
+    server.drop(where)
+
+
+def emptied(catalog: Catalog) -> Catalog:
+    """Return a catalog without its rows: a new database for each test would take longer than the test."""
+
+    def work(connection: Any) -> None:
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+
+    catalog._transactions.write(work)
+    return catalog
 
 
 def token(host: str = HERE) -> str:
@@ -56,14 +88,18 @@ def job_draft(count: int = 4, frames: int = 2, **values: Any) -> JobDraft:
 
 
 def created(
-    catalog: Catalog, count: int = 4, frames: int = 2, serial: str = SERIAL, **values: Any
+    catalog: Catalog,
+    count: int = 4,
+    frames: int = 2,
+    serial: str = SERIAL,
+    dataset: dict[str, Any] | None = None,
+    **values: Any,
 ) -> Job:
     """Return a job that is uploading, its units of equally many frames."""
     nbr_frames = count * frames
-    dataset = draft(
-        serial, nbr_frames, acquisition=acquisition(nbr_frames, nbr_timepoints=nbr_frames)
-    )
-    job = catalog.jobs.create(dataset, job_draft(count, frames, **values))
+    stack = acquisition(nbr_frames, nbr_timepoints=nbr_frames)
+    wanted = draft(serial, nbr_frames, acquisition=stack, **(dataset or {}))
+    job = catalog.jobs.create(wanted, job_draft(count, frames, **values))
     catalog.jobs.add_units(job, units(count, frames))
     return catalog.jobs.start(job)
 

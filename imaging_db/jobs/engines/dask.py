@@ -37,8 +37,6 @@ class DaskEngine:
 
     isolated = True
 
-    isolated = True
-
     def __init__(self, order: WorkOrder, cluster: DaskCluster) -> None:
         self.name = cluster.name
         self._order = order
@@ -98,9 +96,8 @@ class DaskEngine:
             return
         self._is_closed = True
         if not now and self._running and self._is_connected:
-            with suppress(
-                self._distributed.CancelledError
-            ):  # the scheduler went, and all tasks with it
+            # where the scheduler goes meanwhile, so do all tasks
+            with suppress(self._distributed.CancelledError):
                 self._wait(None, until="ALL_COMPLETED")
         for future in self._running:
             future.release()
@@ -165,8 +162,9 @@ class DaskEngine:
         except self._distributed.CancelledError as error:
             raise self._lost() from error
         except Exception as error:  # noqa: BLE001 - whatever the task raised is told, by kind
-            if future.status != "error":
-                self._require_connection()
+            self._require_connection()
+            is_late = isinstance(error, TimeoutError) and future.status != "error"
+            if is_late or future.status in _PENDING:
                 return []
             found = self._failed(future, lease, error)
         del self._running[future]

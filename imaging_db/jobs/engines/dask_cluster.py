@@ -17,6 +17,14 @@ from imaging_db.errors import ConfigError, UsageError
 from imaging_db.jobs.engines.dask_quiet import starting
 
 EXTRA = "cluster"
+SETTINGS = {
+    # a worker that died is no reason to try its unit on three more: the engine finds out which unit it was
+    "distributed.scheduler.allowed-failures": 0,
+    # a unit that waits on a worker would be suspected, too, of what kills that worker
+    "distributed.scheduler.worker-saturation": 1.0,
+}
+"""What Dask is told where the scheduler is ours."""
+
 _CLOSE_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
 _ADDRESS = re.compile(r"\w+://.+|[^/\\]+:\d+")
@@ -28,21 +36,28 @@ def _unknown() -> str:
 
 @dataclass(frozen=True)
 class DaskCluster:
-    """A client of a scheduler, what the user called it, and how it is left.
+    """A client of a scheduler, its address, what the user called it, and how it is left.
 
     ``end`` ends what is ours of it, at once. ``last_death`` tells how the last worker died, empty where that
     is not known.
     """
 
     name: str
+    address: str
     client: Any
     end: Callable[[], None]
     last_death: Callable[[], str] = _unknown
 
-    @property
-    def address(self) -> str:
-        """Return the scheduler's address."""
-        return str(self.client.scheduler.address)
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        client: Any,
+        end: Callable[[], None],
+        last_death: Callable[[], str] = _unknown,
+    ) -> DaskCluster:
+        """Return the cluster of a connected client."""
+        return cls(name, str(client.scheduler.address), client, end, last_death)
 
 
 def connect(name: str, place: str, *, seconds: float = 10.0) -> DaskCluster:
@@ -72,7 +87,7 @@ def connect(name: str, place: str, *, seconds: float = 10.0) -> DaskCluster:
     except BaseException:
         leave(client)
         raise
-    return DaskCluster(name, client, lambda: leave(client))
+    return DaskCluster.of(name, client, lambda: leave(client))
 
 
 def leave(client: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from imaging_db.api.extras import require
 from imaging_db.errors import ConfigError
-from imaging_db.jobs.engines.dask_cluster import EXTRA, DaskCluster, leave
+from imaging_db.jobs.engines.dask_cluster import EXTRA, SETTINGS, DaskCluster, leave
 from imaging_db.jobs.engines.dask_options import parsed
 from imaging_db.jobs.engines.dask_quiet import deaths_heard, starting
 from imaging_db.transfer.cores import usable_cores
@@ -21,9 +21,7 @@ PRELOAD = "imaging_db.jobs.engines.dask_worker"
 _METHOD = "distributed.worker.multiprocessing-method"
 _CLOSE_SECONDS = 10.0
 _SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,
-    # a unit that waits on a worker would be suspected, too, of what kills that worker
-    "distributed.scheduler.worker-saturation": 1.0,
+    **SETTINGS,
     # a worker that is slow to start again on a busy computer is not to be given up
     "distributed.deploy.lost-worker-timeout": "1 hour",
 }
@@ -73,14 +71,13 @@ def start(
             kill_workers(cluster)
             leave(client)
 
-    return DaskCluster(name, client, end, last_death=lambda: deaths.last)
+    return DaskCluster.of(name, client, end, lambda: deaths.last)
 
 
 def _load_once() -> None:
     """Let one process load what every worker needs, and each worker be a copy of it, a second sooner."""
-    require(
-        "distributed.utils", EXTRA
-    ).get_mp_context()  # it has a list of its own, set with the first call
+    utils = require("distributed.utils", EXTRA)
+    utils.get_mp_context()  # which sets a list of its own, once
     multiprocessing.get_context("forkserver").set_forkserver_preload(["distributed", PRELOAD])
 
 

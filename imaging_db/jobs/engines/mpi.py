@@ -18,7 +18,7 @@ from typing import Any
 
 from imaging_db.api.extras import require
 from imaging_db.errors import ConfigError, UsageError
-from imaging_db.jobs.engines.dask_cluster import DaskCluster, connect
+from imaging_db.jobs.engines.dask_cluster import SETTINGS, DaskCluster, connect
 from imaging_db.jobs.engines.dask_local import PRELOAD, kill_worker
 from imaging_db.jobs.engines.dask_options import parsed
 from imaging_db.jobs.engines.dask_quiet import starting
@@ -30,10 +30,6 @@ _OF_NETWORK: tuple[str, ...] = ("interface", "protocol")
 _LOOK_SECONDS = 0.2
 _CLOSE_SECONDS = 3.0
 _HINT = "mpiexec -n 4 imaging-db ingest join JOB --engine mpi"
-_SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.worker-saturation": 1.0,
-}
 _address: list[str] = []
 
 
@@ -95,7 +91,7 @@ def _serve(world: Any, options: Mapping[str, str]) -> None:
     """Be scheduler or worker until the runner says that all is over."""
     distributed, config = require("distributed", "cluster"), require("dask.config", "cluster")
     given = parsed(options, (distributed.Nanny,))
-    with config.set(_SETTINGS), starting():
+    with config.set(SETTINGS), starting():
         if world.Get_rank() == _SCHEDULER:
             network = {key: given[key] for key in _OF_NETWORK if key in given}
             asyncio.run(_schedule(world, distributed.Scheduler, dict(network)))

@@ -14,7 +14,7 @@ from typing import Any
 
 from imaging_db.api.extras import require
 from imaging_db.errors import ConfigError
-from imaging_db.jobs.engines.dask_cluster import EXTRA, DaskCluster, leave
+from imaging_db.jobs.engines.dask_cluster import EXTRA, SETTINGS, DaskCluster, leave
 from imaging_db.jobs.engines.dask_options import named, parsed
 from imaging_db.jobs.engines.dask_quiet import starting
 from imaging_db.jobs.engines.walltime import ending_before
@@ -34,10 +34,6 @@ _LISTS = ("worker_extra_args", "job_extra_directives", "job_script_prologue", "j
 _GB_PER_CORE = 2
 _CLOSE_SECONDS = 10.0
 _REFILL_SECONDS = 30.0
-_SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,
-    "distributed.scheduler.worker-saturation": 1.0,
-}
 _log = logging.getLogger(__name__)
 
 
@@ -55,7 +51,7 @@ def start(name: str, *, jobs: int | None, options: Mapping[str, str]) -> DaskClu
     """
     distributed, config = require("distributed", EXTRA), require("dask.config", EXTRA)
     with ExitStack() as stack:
-        stack.enter_context(config.set(_SETTINGS))
+        stack.enter_context(config.set(SETTINGS))
         with starting():
             maker, settings = _described(name, options)
             _require_command(name, maker.job_cls.submit_command)
@@ -68,7 +64,7 @@ def start(name: str, *, jobs: int | None, options: Mapping[str, str]) -> DaskClu
         stack.callback(keeper.stop)
         kept = stack.pop_all()
     _log.warning("waiting for the first of %d %s jobs to start", jobs or 1, name)
-    return DaskCluster(name, client, kept.close)
+    return DaskCluster.of(name, client, kept.close)
 
 
 def script_of(name: str, options: Mapping[str, str]) -> str:
