@@ -35,6 +35,7 @@ _ORDER = (
     "catalog",
     "s3",
     "upload",
+    "ingest",
     "download",
     "read",
     "size",
