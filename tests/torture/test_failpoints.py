@@ -17,7 +17,8 @@ from imaging_db import failpoints
 from tests.support.commands import FORKS, Done
 from tests.support.matrix import Injected
 from tests.torture.amount import thinned
-from tests.torture.bench import COMBINATIONS, WORKERS, Bench, check_told
+from tests.torture.bench import COMBINATIONS, WORKERS, Bench
+from tests.torture.ingest_works import IngestCancel, IngestCreate, IngestJoin
 from tests.torture.works import Collect, Delete, Download, Overwrite, Repair, Upload, Work
 
 pytestmark = pytest.mark.skipif(not FORKS, reason="commands cannot be forked here")
@@ -39,6 +40,9 @@ WORKS: dict[str, Callable[[Bench], Work]] = {
     "delete": Delete,
     "gc": Collect,
     "repair": Repair,
+    "ingest create": IngestCreate,
+    "ingest join": IngestJoin,
+    "ingest cancel": IngestCancel,
 }
 ACTIONS = ("kill", "raise", "SIGTERM", "SIGINT")
 
@@ -120,7 +124,7 @@ def disturb(bench: Bench, work: Work, case: Case, stages: tuple[str, ...]) -> No
     done = bench.run(work.line, **case.options)
     told = f"{case}: {done.code}: {done.told}"
     try:
-        check_told(done, code=case.code)
+        work.check_told(done, stage=case.stage, code=case.code)
         if done.stalled is not None:
             assert done.ended - done.stalled < STALL + LATE, "it did not stop"
         if case.action != "kill":

@@ -13,8 +13,9 @@ from typing import ClassVar
 
 from imaging_db.model import sha256_of_bytes
 from imaging_db.stores.base import is_temporary
+from tests.support.commands import Done
 from tests.support.golden import Golden, golden, tree
-from tests.torture.bench import Bench, Line
+from tests.torture.bench import Bench, Line, check_told
 
 Stages = Sequence[str]
 COMMITTED = "catalog.committed"
@@ -58,6 +59,10 @@ class Work:
     def check_disturbed(self, stages: Stages, place: int) -> None:
         """Nothing half done can be seen."""
         assert self.bench.seen(self.serial) in self.expected(stages, place)
+
+    def check_told(self, done: Done, *, stage: str, code: int) -> None:
+        """The command, stopped at a stage, has the exit code of what stopped it, and says so."""
+        check_told(done, code=code)
 
     def check_meanwhile(self) -> None:
         """Nothing half done can be seen, whenever the command was stopped."""
