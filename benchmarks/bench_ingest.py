@@ -31,7 +31,9 @@ def run(*, repeats: int = 5) -> Iterator[Result]:
     source = Synthetic("ome_tiff", frames=60 if quick else 2000)
     case = f"{source.frames} frames of {source.side} x {source.side} uint16, OME-TIFF, to a folder"
     yield from _beside_upload(source, case, repeats)
-    yield from _with_workers(source, case, repeats)
+    # half as many: what all contenders write has to fit into the file cache, or the disk is measured
+    half = Synthetic("ome_tiff", frames=60 if quick else 1000)
+    yield from _with_workers(half, case.replace(str(source.frames), str(half.frames), 1), repeats)
     yield from _small_units(40 if quick else 1000, repeats)
     yield from _many_units(20_000 if quick else _MANY, repeats)
 

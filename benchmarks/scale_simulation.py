@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from benchmarks.scale_costs import Costs
 from benchmarks.scale_site import Site
 
-UNITS_AHEAD = 2
+UNITS_AHEAD = 2  # the least: more where units are short
 MOST_CLAIMED = 256
-_COMMIT_SECONDS = 1.0
+_COMMIT_SECONDS = 3.0
 _COMMIT_FRAMES = 1000
 _WAIT_SECONDS = 0.5
 _RENEW_SECONDS = 40.0

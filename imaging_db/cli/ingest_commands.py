@@ -136,7 +136,7 @@ def _add_create(actions: Commands) -> None:
     )
     create.add_argument(
         "--attempts",
-        type=whole_number,
+        type=_tries,
         default=MOST_ATTEMPTS,
         metavar="N",
         help=f"how often a unit is tried before it is given up; {MOST_ATTEMPTS} without it",
@@ -180,7 +180,7 @@ def _add_join(actions: Commands) -> None:
     )
     join.add_argument(
         "--lease",
-        type=whole_number,
+        type=_lease,
         default=int(LEASE_SECONDS),
         metavar="SECONDS",
         help=f"after how long others take over from a runner that is not heard of; {LEASE_SECONDS:.0f} without it",
@@ -231,6 +231,20 @@ def _add_ending(actions: Commands) -> None:
     cancel.add_argument(
         "--yes", action="store_true", help="do not ask; needed where there is no terminal"
     )
+
+
+def _tries(text: str) -> int:
+    return _at_most(1_000_000, text)
+
+
+def _lease(text: str) -> int:
+    return _at_most(30 * 86400, text)  # longer, and nobody would take over from a lost runner
+
+
+def _at_most(most: int, text: str) -> int:
+    if (number := whole_number(text)) > most:
+        raise argparse.ArgumentTypeError(f"{text} is more than {most}")
+    return number
 
 
 def _add_job(parser: argparse.ArgumentParser, *, nargs: str | None = None) -> None:

@@ -13,7 +13,7 @@ from imaging_db.cli.options import open_db
 
 if TYPE_CHECKING:
     from imaging_db.jobs.ingest import Ingest
-    from imaging_db.model.job import Job, JobProgress, Runner
+    from imaging_db.model.job import Failure, Job, JobProgress, Runner
 
 _WATCH_SECONDS = 2.0
 
@@ -60,8 +60,14 @@ def _lines(ingest: Ingest, job: Job, progress: JobProgress) -> list[str]:
         f"  frames: {progress.frames_done} of {job.nbr_frames}{_rate(job, progress)}",
     ]
     lines += [f"  runner: {_runner(one)}" for one in progress.runners]
-    lines += [f"  failed: {failure_line(one)}" for one in ingest.failures(job)]
+    lines += [f"  {_trouble(one)}: {failure_line(one)}" for one in ingest.failures(job)]
     return lines
+
+
+def _trouble(failure: Failure) -> str:
+    from imaging_db.model.job import UnitState
+
+    return "failed" if failure.state is UnitState.FAILED else "to be tried again"
 
 
 def _rate(job: Job, progress: JobProgress) -> str:

@@ -243,7 +243,7 @@ def _agreed(ingest: Ingest, job: Job, *, purge: bool) -> bool:
 
 
 def _waiting(seconds: float) -> None:
-    output.note(f"a runner was not heard of: waiting up to {seconds:.0f} s for its lease to end")
+    output.note(f"waiting up to {seconds:.0f} s until runners have left, or their leases end")
 
 
 def _swept(report: CancelReport) -> str:

@@ -11,8 +11,10 @@ from imaging_db.catalog import Catalog
 from imaging_db.jobs.objects import directory_of, without_row
 from imaging_db.model.job import Job, JobState
 from imaging_db.stores.base import Store
+from imaging_db.transfer.run_token import is_dead
 
 _LOOK_AGAIN_SECONDS = 0.5
+_TELL_AGAIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,16 @@ class Cancellation:
         return self._report(swept, nbr_bytes)
 
     def _wait(self) -> None:
-        while (seconds := self.catalog.jobs.leases_left(self.job)) > 0:
-            self.told(seconds)
+        """Return once nobody writes any more; whoever died on this computer is not waited for."""
+        told_at: float | None = None
+        while True:
+            self.catalog.jobs.evict(self.job, is_dead)
+            seconds = self.catalog.jobs.leases_left(self.job)
+            if seconds <= 0:
+                return
+            if told_at is None or time.monotonic() - told_at > _TELL_AGAIN_SECONDS:
+                told_at = time.monotonic()
+                self.told(seconds)
             time.sleep(min(seconds, _LOOK_AGAIN_SECONDS))
 
     def _report(self, swept: int, nbr_bytes: int, *, already: bool = False) -> CancelReport:

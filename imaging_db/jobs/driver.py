@@ -13,14 +13,15 @@ from imaging_db.errors import StoreUnavailable
 from imaging_db.jobs.engines.base import Engine, EngineLost
 from imaging_db.jobs.held_leases import HeldLeases
 from imaging_db.model.job import Job, JobState, Lease, Runner, UnitResult, UnitState
-from imaging_db.stores.base import Store
 from imaging_db.transfer.report import Progress, Silent
 from imaging_db.transfer.run_token import is_dead
 
-_UNITS_AHEAD = 2
-"""Units in flight for each worker: the next one waits while a worker ends the last."""
+_AHEAD_SECONDS = 3.0
+"""Work that waits for each worker: while rows are written and bytes made durable, nothing is claimed."""
+_LEAST_AHEAD, _MOST_AHEAD = 2, 32
+"""Units that wait for each worker."""
 _MOST_CLAIMED = 256
-_COMMIT_SECONDS = 1.0
+_COMMIT_SECONDS = 3.0
 _COMMIT_FRAMES = 1000
 _WAIT_SECONDS = 0.5
 _LOOK_AGAIN_SECONDS = 1.0
@@ -48,7 +49,6 @@ class Driver:
     """
 
     catalog: Catalog
-    store: Store
     job: Job
     runner: Runner
     engine: Engine
@@ -61,6 +61,8 @@ class Driver:
     _draining: threading.Event = field(default_factory=threading.Event)
     _leaving: threading.Event = field(default_factory=threading.Event)
     _committed_at: float = field(default_factory=time.monotonic)
+    _begun: float = field(default_factory=time.monotonic)
+    _returned: int = 0
     _temporary: int = 0
     _complaint: str = ""
     _suspect: Lease | None = None
@@ -119,7 +121,7 @@ class Driver:
             self._try_suspect()
             if self._by_itself or self._suspect is not None:
                 return
-        wanted = self.engine.workers * (1 + _UNITS_AHEAD)
+        wanted = self._wanted()
         if 2 * len(self._in_flight) > wanted:
             return  # a claim for every single unit would cost more than it gains
         while (missing := min(wanted - len(self._in_flight), _MOST_CLAIMED)) > 0:
@@ -132,6 +134,15 @@ class Driver:
                 self._try_suspect()
                 return
             self._submit(leases)
+
+    def _wanted(self) -> int:
+        """Return how many units shall be in flight: by how long one took so far."""
+        workers, seconds = self.engine.workers, time.monotonic() - self._begun
+        if not self._returned:
+            return workers * (1 + _LEAST_AHEAD)
+        each = max(seconds * workers / self._returned, 1e-3)
+        ahead = min(max(_LEAST_AHEAD, round(_AHEAD_SECONDS / each)), _MOST_AHEAD)
+        return workers * (1 + ahead)
 
     def _may_kill(self, leases: Sequence[Lease]) -> bool:
         """Return True for a unit tried before that came by itself, where it would take this process along."""
@@ -168,6 +179,7 @@ class Driver:
         for result in results:
             self._in_flight.pop(result.lease.unit.ordinal, None)
             self._note(result)
+        self._returned += len(results)
         self._results += results
         waiting = sum(len(result.frames) for result in self._results)
         late = time.monotonic() - self._committed_at > _COMMIT_SECONDS
@@ -191,7 +203,7 @@ class Driver:
             return
         if any(result.is_done for result in results):
             failpoints.reach("objects.flushing")
-            self.store.flush()
+            self.engine.flush()
             failpoints.reach("objects.flushed")
         counted = self.catalog.jobs.commit(self.runner, results)
         failpoints.reach("units.committed")

@@ -20,6 +20,7 @@ from imaging_db.errors import (
     DatasetExists,
     DatasetNotFound,
     JobNotFound,
+    JobOver,
     ObjectsInTheWay,
     StoreDenied,
 )
@@ -55,6 +56,8 @@ class Ingest:
             Another job, or a live upload, writes this dataset.
         DatasetExists
             It can be seen already.
+        JobOver
+            The same job is there, and its cancellation is not over.
         """
         self._db.init()
         check_mounted(self._db.catalog, self._db.settings.store)
@@ -68,6 +71,12 @@ class Ingest:
             if earlier is None:
                 raise
             return earlier
+        if job.state is JobState.CANCELLING:
+            raise JobOver(
+                f"job {job.id} ({job.serial}) of the same source is being cancelled",
+                state=job.state.value,
+                hint=f"imaging-db ingest cancel {job.id} goes on with that; then create it again",
+            )
         if job.state is not JobState.PREPARING:
             return job
         failpoints.reach("job.created")
@@ -200,4 +209,17 @@ class Ingest:
                 f"{recorded.access}, where job {job.id} keeps its frames, is not here",
                 hint="mount it, or name it with --storage and --storage_access",
             )
+        self._require_mounted(job, recorded)
         return self._db._store(recorded), recorded
+
+    def _require_mounted(self, job: Job, place: StoreSettings) -> None:
+        """Refuse the mount point of a disk that is not mounted: what went there would vanish below the disk."""
+        check_mounted(self._db.catalog, place)
+        root, folder = Path(place.access), directory_of(job).partition("/")[0]
+        if place.storage != "local" or job.state.is_over or (root / folder).is_dir():
+            return
+        if self._db.catalog.stored_amount(claim_of(job))[0]:
+            raise StoreDenied(
+                f"{root} holds nothing, and frames of job {job.id} are to be there",
+                hint=f"mount the disk or share; if its content is lost for good, make the folder {root / folder}",
+            )

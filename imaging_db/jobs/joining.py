@@ -126,7 +126,6 @@ class Joining:
             raise
         driver = Driver(
             self.catalog,
-            self.store,
             job,
             runner,
             engine,

@@ -132,6 +132,11 @@ class _OpenWorks:
 _open_works = _OpenWorks()
 
 
+def flush_work(order: WorkOrder) -> None:
+    """Return once everything that this process put for an order survives a power cut."""
+    _open_works.of(order).store.flush()
+
+
 def close_work(order: WorkOrder) -> None:
     """Close source and store of an order in this process, once none of its units is at work."""
     _open_works.close(order.uuid)

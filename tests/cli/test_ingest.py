@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from imaging_db import ImagingDB
 from imaging_db.cli import main as imaging_db_command
+from imaging_db.model.job import UnitResult
+from imaging_db.transfer.run_token import new_token
 from tests.support.lab import Lab
 from tests.support.tile_folder import PATTERN, SERIAL, TileFolder
 
@@ -52,9 +55,7 @@ def test_create_join_and_look(desk: Lab, capsys: pytest.CaptureFixture[str]) -> 
     assert SERIAL in capsys.readouterr().out
 
 
-def test_a_dry_run_checks_and_writes_nothing(
-    desk: Lab, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_checks_and_writes_nothing(desk: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(path.name for path in desk.folder.iterdir())
 
     assert create("--dry-run") == 0
@@ -77,6 +78,21 @@ def test_status_as_data(desk: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     assert status["state"] == "uploading"
     assert status["units"]["ready"] == status["nbr_units"]
     assert status["runners"] == []
+
+
+def test_status_tells_a_unit_that_waits_from_one_that_failed(
+    desk: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create("--attempts", "1")
+    with ImagingDB(desk.settings) as db:
+        jobs = db.catalog.jobs
+        runner = jobs.join(jobs.find("1"), token=new_token(), engine="serial", workers=1)
+        for told, temporary in (("to be tried again", True), ("failed", False)):
+            (lease,) = jobs.claim(runner, 1)
+            jobs.commit(runner, [UnitResult(lease, kind="E", message="full", temporary=temporary)])
+            capsys.readouterr()
+            assert ingest("status", "1") == 0
+            assert f"  {told}: unit 0 " in capsys.readouterr().out
 
 
 def test_a_damaged_tile_is_named_before_anything_is_created(
@@ -131,6 +147,8 @@ def test_cancel_asks_or_is_told_yes(desk: Lab, capsys: pytest.CaptureFixture[str
         (["create", "tiles", "--pattern", PATTERN], "--serial"),
         (["create", "tiles", "--pattern", PATTERN, "--serial", "tiles"], "is not of the form"),
         (["join", "1", "--engine_option", "queue"], "KEY=VALUE"),
+        (["join", "1", "--lease", "9" * 20], "is more than"),
+        (["create", "tiles", "--attempts", "9" * 20], "is more than"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

@@ -44,5 +44,14 @@ class Engine(Protocol):
             The cluster is gone; units that were submitted may still be written by workers that are cut off.
         """
 
+    def flush(self) -> None:
+        """Return once all that came back as done survives a power cut.
+
+        Raises
+        ------
+        StoreUnavailable
+            The disk could not write; none of it may get a row.
+        """
+
     def close(self, *, now: bool = False) -> None:
         """End the workers, with ``now`` without waiting for what they are at; closing twice is allowed."""

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_FAMILIES = ("distributed", "dask_jobqueue")
+_FAMILIES = ("distributed", "dask_jobqueue", "tornado")
 _DEATH = re.compile(r"was killed by (?:unknown )?signal.*|exited with status \d+")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from imaging_db.jobs.work import close_work, do_units
+from imaging_db.jobs.work import close_work, do_units, flush_work
 from imaging_db.jobs.work_order import WorkOrder
 from imaging_db.model.job import Lease, UnitResult
 
@@ -28,6 +28,10 @@ class SerialEngine:
     def finished(self, seconds: float) -> list[UnitResult]:
         """Return what became of the next unit; none where there is no more, without waiting."""
         return do_units(self._order, [self._todo.popleft()]) if self._todo else []
+
+    def flush(self) -> None:
+        """Return once all that came back as done survives a power cut."""
+        flush_work(self._order)
 
     def close(self, *, now: bool = False) -> None:
         """Close source and store; what was not done is dropped."""

@@ -157,9 +157,13 @@ def _submit(cluster: Any, jobs: int) -> None:
     try:
         cluster.sync(submit)
     except (OSError, RuntimeError, ValueError) as error:
-        told = str(error).rpartition("stderr:")[2].split("\n")
-        cause = next((line for line in told if line.strip()), type(error).__name__)
-        raise ConfigError(f"the job was refused: {cause.strip()}", hint="see --dry-run") from error
+        raise ConfigError(f"the job was refused: {_cause(error)}", hint="see --dry-run") from error
+
+
+def _cause(error: Exception) -> str:
+    """Return the first line of what a batch system said when it refused a job."""
+    told = str(error).rpartition("stderr:")[2].split("\n")
+    return next((line for line in told if line.strip()), type(error).__name__).strip()
 
 
 class _Keeper:
@@ -176,7 +180,7 @@ class _Keeper:
         try:
             await self._cluster
         except (OSError, RuntimeError, ValueError) as error:
-            _log.info("no job can be submitted now: %s", error)
+            _log.warning("no job can be submitted now: %s", _cause(error))
 
     def stop(self) -> None:
         """Submit nothing any more."""

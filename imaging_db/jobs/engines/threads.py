@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Sequence
 
-from imaging_db.jobs.work import close_work, do_units
+from imaging_db.jobs.work import close_work, do_units, flush_work
 from imaging_db.jobs.work_order import WorkOrder
 from imaging_db.model.job import Lease, UnitResult
 from imaging_db.transfer.cores import usable_cores
@@ -56,6 +56,10 @@ class ThreadEngine:
         if isinstance(result, BaseException):
             raise result
         return result
+
+    def flush(self) -> None:
+        """Return once all that came back as done survives a power cut."""
+        flush_work(self._order)
 
     def close(self, *, now: bool = False) -> None:
         """End the threads; with ``now`` each after the frame that it is at, else after what was submitted."""

@@ -112,12 +112,20 @@ def _files(root: Path) -> Iterator[str]:
             with os.scandir(root / folder) as entries:
                 for entry in entries:
                     name = f"{folder}{entry.name}"
-                    if entry.is_dir():
+                    if _leads_on(entry):
                         waiting.append(f"{name}/")
                     else:
                         yield name
         except OSError as error:
             raise CorruptSource(root / folder, f"cannot be listed: {error.strerror}") from error
+
+
+def _leads_on(entry: os.DirEntry[str]) -> bool:
+    """Return True for a folder; a link that leads to itself is a file, which cannot be read."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _check_all_there(root: Path, names: TileNames, count: int) -> None:
@@ -131,8 +139,13 @@ def _check_all_there(root: Path, names: TileNames, count: int) -> None:
         )
         raise CorruptSource(root, cause)
     boxes = grid.frames_between(0, min(grid.nbr_frames, _MOST_PROBED))
-    absent = (name for name in map(names.name, boxes) if not (root / name).exists())
+    absent = (name for name in map(names.name, boxes) if not _is_there(root / name))
     shown = ", ".join(islice(absent, min(missing, _SHOWN)))
     more = ", ..." if missing > _SHOWN else ""
     cause = f"{missing} of {grid.nbr_frames} tiles are missing: {shown}{more}"
     raise CorruptSource(root, cause, hint="complete the folder, or describe a smaller extent")
+
+
+def _is_there(path: Path) -> bool:
+    """Return True for whatever was counted: not for a folder that has the name of a tile."""
+    return os.path.lexists(path) and not path.is_dir()

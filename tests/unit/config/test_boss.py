@@ -146,6 +146,10 @@ def test_keys_that_are_not_of_the_schema_are_kept_as_unused(tmp_path: Path) -> N
         "client.backend.api_token",
         "client.tile_processor.params.secrets",
         "aws.aws_secret_access_key",
+        "aws.aws_session_token",
+        "client.backend.apiKey",
+        "client.backend.access_token",
+        "client.tile_processor.params.passwd",
     ],
 )
 def test_a_secret_is_refused_and_not_shown(tmp_path: Path, path: str) -> None:

@@ -137,3 +137,27 @@ def test_tiles_that_do_not_lie_side_by_side_are_refused(tmp_path: Path) -> None:
 def test_a_tile_size_is_not_for_names_that_tell_tiles(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="tell tiles already"):
         grid_from_folder(tmp_path, "{row}_{col}.png", tile=(8, 8))
+
+
+def test_a_folder_in_place_of_a_tile_is_named_as_a_missing_one(tmp_path: Path) -> None:
+    write_tiles(tile_settings(tmp_path))
+    (tmp_path / "0/1_1.png").unlink()
+    (tmp_path / "0/1_1.png").mkdir()
+    with pytest.raises(CorruptSource, match=r"tiles are missing: 0/1_1\.png"):
+        grid_from_folder(tmp_path, "{z}/{row}_{col}.png")
+
+
+def test_a_link_that_leads_to_itself_is_a_tile_that_cannot_be_read(tmp_path: Path) -> None:
+    grid = write_tiles(tile_settings(tmp_path))
+    (tmp_path / "0/1_1.png").unlink()
+    (tmp_path / "0/1_1.png").symlink_to("1_1.png")
+    with open_grid(grid_from_folder(tmp_path, "{z}/{row}_{col}.png")) as reader:
+        failed = []
+        for frame in reader.frames():
+            try:
+                reader.read(frame)
+            except ReaderError as error:
+                failed.append(str(error))
+        assert len(list(reader.frames())) == grid.nbr_frames
+    assert len(failed) == 1
+    assert "1_1.png" in failed[0]
