@@ -61,7 +61,8 @@ lint: $(VENV)/installed-test  ## check style, types, layers and lockstep
 clean:  ## remove the virtual environment and what the demo made
 	rm -rf $(VENV) $(READERS) demo build *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache
 
-# Everything that a mark names as a row of the fault matrix, with many more faults than `make test` injects.
+# Everything that a mark names as a row of the fault matrix, with many more faults than `make test` injects, and all
+# combinations of which `make test` tries every second or fourth.
 torture: $(VENV)/installed-test  ## inject thousands of faults, twenty minutes or more; writes docs/reliability.md
 	$(BIN)/python -m tests.torture.run
 

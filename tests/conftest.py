@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 pytest_plugins = [
+    "tests.support.commands",
     "tests.support.environment",
     "tests.support.lab",
     "tests.support.matrix",

@@ -14,6 +14,7 @@ import pytest
 
 from imaging_db.cli.demo import unpack
 from imaging_db.config.settings import DatabaseSettings, StoreSettings
+from tests.support.commands import UPLOADER, Commands
 from tests.support.documents import ROOT, Block, Desk, blocks_of, steps_of
 from tests.support.legacy import OF_2019, OriginalDatabase
 
@@ -29,21 +30,15 @@ def demo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def demo_done(demo: Path) -> Path:
+def demo_done(demo: Path, commands: Commands) -> Path:
     """The folder of the demo with its datasets uploaded."""
-    command = [
-        sys.executable,
-        "-m",
-        "imaging_db.cli.data_uploader",
-        "--csv",
-        "files_for_upload.csv",
-    ]
-    subprocess.run(command, cwd=demo, check=True, capture_output=True)
+    done = commands.run(UPLOADER, ["--csv", "files_for_upload.csv"], cwd=demo)
+    assert done.code == 0, done.told
     return demo
 
 
-def test_the_readme_shows_what_the_demo_prints(demo: Path) -> None:
-    assert Desk(demo).run(ROOT / "README.md") >= 8
+def test_the_readme_shows_what_the_demo_prints(demo: Path, commands: Commands) -> None:
+    assert Desk(demo, commands).run(ROOT / "README.md") >= 8
 
 
 @pytest.mark.parametrize(
@@ -63,20 +58,26 @@ def test_the_readme_shows_what_the_demo_prints(demo: Path) -> None:
         "ingest-boss.md",
     ],
 )
-def test_how_tos_run_in_the_folder_of_the_demo(name: str, demo_done: Path) -> None:
-    assert Desk(demo_done).run(HOW_TO / name) >= 3
+def test_how_tos_run_in_the_folder_of_the_demo(
+    name: str, demo_done: Path, commands: Commands
+) -> None:
+    assert Desk(demo_done, commands).run(HOW_TO / name) >= 3
 
 
-def test_the_page_of_queries_runs_in_the_folder_of_the_demo(demo_done: Path) -> None:
-    assert Desk(demo_done).run(ROOT / "docs" / "queries.md") >= 2
+def test_the_page_of_queries_runs_in_the_folder_of_the_demo(
+    demo_done: Path, commands: Commands
+) -> None:
+    assert Desk(demo_done, commands).run(ROOT / "docs" / "queries.md") >= 2
 
 
-def test_the_reader_of_the_how_to_works_once_it_is_installed(demo_done: Path) -> None:
+def test_the_reader_of_the_how_to_works_once_it_is_installed(
+    demo_done: Path, commands: Commands
+) -> None:
     document = HOW_TO / "write-a-reader.md"
     installed = demo_done / "numpy_reader"
     install_without_network(document, installed)
     found = {"PYTHONPATH": str(installed)}
-    assert Desk(demo_done, environment=found).run(document) >= 8
+    assert Desk(demo_done, commands, environment=found).run(document) >= 8
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
     done = subprocess.run(
         [*command, "--rootdir", str(installed), "-c", os.devnull, str(installed)],
@@ -105,10 +106,14 @@ def install_without_network(document: Path, folder: Path) -> None:
 
 
 def test_the_way_to_postgresql_and_s3(
-    demo_done: Path, postgres_settings: DatabaseSettings, s3_bucket: StoreSettings
+    demo_done: Path,
+    commands: Commands,
+    postgres_settings: DatabaseSettings,
+    s3_bucket: StoreSettings,
 ) -> None:
     desk = Desk(
         demo_done,
+        commands,
         values={
             "group/db_credentials.json": login_of(postgres_settings),
             "group/config.json": {
@@ -124,6 +129,7 @@ def test_the_way_to_postgresql_and_s3(
 
 def test_the_way_from_imagingdb(
     tmp_path: Path,
+    commands: Commands,
     postgres_settings: DatabaseSettings,
     request: pytest.FixtureRequest,
 ) -> None:
@@ -132,6 +138,7 @@ def test_the_way_from_imagingdb(
     database.fill()
     desk = Desk(
         tmp_path,
+        commands,
         values={"db_credentials.json": login_of(postgres_settings)},
         names=postgres_names(postgres_settings),
     )
@@ -176,11 +183,11 @@ def postgres_names(settings: DatabaseSettings) -> dict[str, str]:
 
 
 @pytest.fixture
-def tried(tmp_path: Path) -> Callable[[str], int]:
+def tried(tmp_path: Path, commands: Commands) -> Callable[[str], int]:
     def run(text: str) -> int:
         path = tmp_path / "document.md"
         path.write_text(text)
-        return Desk(tmp_path).run(path)
+        return Desk(tmp_path, commands).run(path)
 
     return run
 

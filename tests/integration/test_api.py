@@ -133,14 +133,14 @@ def test_what_is_not_there_is_told(small_lab: Lab, tmp_path: Path) -> None:
         assert db.find("NO-2018-06-08-15-45-00-0001") is None
 
 
-def test_a_plan_is_the_whole_truth_and_writes_nothing(small_lab: Lab, tmp_path: Path) -> None:
+def test_a_plan_is_the_whole_truth_and_writes_nothing(new_lab: Lab, tmp_path: Path) -> None:
     imagej_stack(tmp_path / "a.tif")
-    path = small_lab.csv(tmp_path / "a.tif")
-    with ImagingDB(small_lab.settings) as db:
+    path = new_lab.csv(tmp_path / "a.tif")
+    with ImagingDB(new_lab.settings) as db:
         (plan,) = db.plan(path)
         assert isinstance(plan, UploadPlan)
         assert len(plan.keys()) == plan.draft.nbr_objects == 8
-        assert not Path(small_lab.settings.database.dbname).exists()
+        assert not Path(new_lab.settings.database.dbname).exists()
         (report,) = db.upload(path)
         assert report.outcome is Outcome.UPLOADED
         assert {found.key for found in db.store.list("")} == plan.keys()
@@ -179,12 +179,12 @@ def test_a_reader_that_does_not_exist_is_told_before_anything_starts(
 
 
 def test_a_parser_that_does_not_exist_is_told_before_anything_starts(
-    small_lab: Lab, tmp_path: Path
+    new_lab: Lab, tmp_path: Path
 ) -> None:
     imagej_stack(tmp_path / "a.tif")
     with pytest.raises(ConfigError, match="parse_sms_nme"):
-        small_lab.config(filename_parser="parse_sms_nme").upload(tmp_path / "a.tif")
-    assert not Path(small_lab.settings.database.dbname).exists()
+        new_lab.config(filename_parser="parse_sms_nme").upload(tmp_path / "a.tif")
+    assert not Path(new_lab.settings.database.dbname).exists()
 
 
 def test_a_database_that_was_never_used_has_no_datasets(tmp_path: Path) -> None:

@@ -322,6 +322,7 @@ def test_a_bad_config_is_exit_code_2_in_one_line(
     desk: Lab, config: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     desk.csv("a.tif")
+    (desk.folder / "catalog.sqlite").unlink()
     (desk.folder / "config.json").write_text(json.dumps(config))
     assert data_uploader.main(["--csv", "files.csv"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -384,7 +385,7 @@ def test_metadata_alone_is_not_called_verified_frames(
 @pytest.mark.fault("U3")
 def test_a_dry_run_works_on_a_database_that_is_still_empty(desk: Lab) -> None:
     desk.csv("a.tif")
-    (desk.folder / "catalog.sqlite").touch()
+    (desk.folder / "catalog.sqlite").write_bytes(b"")
     assert data_uploader.main(["--csv", "files.csv", "--dry-run"]) == 0
     assert (desk.folder / "catalog.sqlite").stat().st_size == 0
 

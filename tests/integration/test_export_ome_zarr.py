@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -31,16 +29,8 @@ from imaging_db.errors import (
 from imaging_db.export import ExportReport, Written, export
 from imaging_db.model import FrameSelection, UploadType
 from tests.support.acquisitions import imagej_stack, pixels
+from tests.support.commands import FORKS, IMAGING_DB, Commands, Done
 from tests.support.lab import Lab
-
-LIMITED = """
-import resource, runpy, sys
-limit = int(sys.argv.pop(1))
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-sys.argv[0] = "imaging-db"
-runpy.run_module("imaging_db.cli.main", run_name="__main__", alter_sys=True)
-"""
-
 
 posix = pytest.mark.skipif(
     os.name == "nt", reason="Windows has neither these signals nor this limit"
@@ -70,15 +60,10 @@ def attributes_of(path: Path) -> Any:
     return json.loads((path / "zarr.json").read_bytes())["attributes"]
 
 
-def run(lab: Lab, *more: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(commands: Commands, lab: Lab, *more: str, **options: Any) -> Done:
     lab.write_files()
     words = ["export", lab.serial(), "--to", "ome-zarr", "--dest", "out", "--nbr_workers", "1"]
-    start = options.pop("start", ["-m", "imaging_db.cli.main"])
-    command = [sys.executable, *start, *words, *more]
-    environment = os.environ | options.pop("environment", {})
-    return subprocess.run(
-        command, cwd=lab.folder, env=environment, capture_output=True, text=True, **options
-    )
+    return commands.run(IMAGING_DB, [*words, *more], cwd=lab.folder, **options)
 
 
 def out(lab: Lab) -> list[str]:
@@ -99,9 +84,9 @@ def test_a_selection_is_exported_with_its_true_indices_noted(
     assert (noted["channel_indices"], noted["time_indices"]) == ([1], [1])
 
 
-def test_a_query_selects_what_is_exported(small_lab: Lab, stack: Any) -> None:
-    done = run(small_lab, "--where", "z in (0, 2) and c = 1", "--json")
-    assert done.returncode == 0, done.stderr
+def test_a_query_selects_what_is_exported(small_lab: Lab, stack: Any, commands: Commands) -> None:
+    done = run(commands, small_lab, "--where", "z in (0, 2) and c = 1", "--json")
+    assert done.code == 0, done.stderr
     found = pixels_of(Path(json.loads(done.stdout)["path"]))
     assert np.array_equal(found[:, 0], stack[:, [0, 2], 1])
 
@@ -133,10 +118,9 @@ def test_another_export_of_that_name_is_replaced_only_on_demand(small_lab: Lab, 
     assert out(small_lab) == [first.path.name]
 
 
-def killed(lab: Lab) -> Path:
+def killed(commands: Commands, lab: Lab) -> Path:
     """An export that was killed after two of three channels; where its pixels lie."""
-    armed = {"IMAGING_DB_FAILPOINT": "object.fetched:15:kill"}
-    assert run(lab, environment=armed).returncode == -signal.SIGKILL
+    assert run(commands, lab, failpoint="object.fetched:15:kill").code == -signal.SIGKILL
     return lab.folder / "out" / f".{lab.serial()}.ome.zarr.part" / "content"
 
 
@@ -150,17 +134,17 @@ def three_channels(small_lab: Lab, tmp_path: Path) -> Any:
 @posix
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_killed_export_is_finished_by_the_same_command(
-    small_lab: Lab, tmp_path: Path, version: str
+    small_lab: Lab, tmp_path: Path, version: str, commands: Commands
 ) -> None:
     data = pixels(6, 1500, 1500)  # planes of 4 MiB: three a shard
     tifffile.imwrite(tmp_path / "a.tif", data, imagej=True, metadata={"axes": "ZYX"})
     small_lab.upload_one(tmp_path / "a.tif")
     words = ("--ome-zarr-version", version)
-    armed = {"IMAGING_DB_FAILPOINT": "object.fetched:5:kill"}
-    assert run(small_lab, *words, environment=armed).returncode == -signal.SIGKILL
+    armed = "object.fetched:5:kill"
+    assert run(commands, small_lab, *words, failpoint=armed).code == -signal.SIGKILL
     assert out(small_lab) == [f".{small_lab.serial()}.ome.zarr.part"]
-    again = run(small_lab, *words, "--json")
-    assert again.returncode == 0, again.stderr
+    again = run(commands, small_lab, *words, "--json")
+    assert again.code == 0, again.stderr
     report = json.loads(again.stdout)
     assert (report["written"], report["kept"]) == ((2, 4) if version == "0.4" else (3, 3))
     assert np.array_equal(pixels_of(Path(report["path"]))[0, 0], data)
@@ -170,13 +154,12 @@ def test_a_killed_export_is_finished_by_the_same_command(
 @posix
 @pytest.mark.parametrize("stage", ["file.written", "file.named"])
 def test_an_export_that_is_killed_at_its_very_end_leaves_nothing_behind(
-    small_lab: Lab, stack: Any, stage: str
+    small_lab: Lab, stack: Any, stage: str, commands: Commands
 ) -> None:
     # the plan of the unfinished export is a file too, and the first that gets its name
-    armed = {"IMAGING_DB_FAILPOINT": f"{stage}:2:kill"}
-    assert run(small_lab, environment=armed).returncode == -signal.SIGKILL
-    again = run(small_lab)
-    assert again.returncode == 0, again.stderr
+    assert run(commands, small_lab, failpoint=f"{stage}:2:kill").code == -signal.SIGKILL
+    again = run(commands, small_lab)
+    assert again.code == 0, again.stderr
     assert out(small_lab) == [f"{small_lab.serial()}.ome.zarr"]
     path = small_lab.folder / "out" / f"{small_lab.serial()}.ome.zarr"
     assert np.array_equal(pixels_of(path), stack.transpose(0, 2, 1, 3, 4))
@@ -185,9 +168,9 @@ def test_an_export_that_is_killed_at_its_very_end_leaves_nothing_behind(
 @posix
 @pytest.mark.parametrize("level", [0, 1])
 def test_what_a_killed_export_left_is_believed_only_where_its_pixels_are_right(
-    small_lab: Lab, three_channels: Any, level: int
+    small_lab: Lab, three_channels: Any, level: int, commands: Commands
 ) -> None:
-    content = killed(small_lab)
+    content = killed(commands, small_lab)
     shard = content / str(level) / "c" / "0" / "1" / "0" / "0" / "0"
     damaged = bytearray(shard.read_bytes())
     damaged[len(damaged) // 2] ^= 1
@@ -200,57 +183,60 @@ def test_what_a_killed_export_left_is_believed_only_where_its_pixels_are_right(
 
 @posix
 def test_what_was_begun_of_another_selection_is_thrown_away(
-    small_lab: Lab, three_channels: Any
+    small_lab: Lab, three_channels: Any, commands: Commands
 ) -> None:
-    killed(small_lab)
+    killed(commands, small_lab)
     report = exported(small_lab, selection=FrameSelection.of([2]))
     assert (report.written, report.kept) == (6, 0)
     assert np.array_equal(pixels_of(report.path), three_channels[:, [2]])
 
 
-@posix
-def test_ctrl_c_tells_how_to_go_on_and_leaves_no_name(small_lab: Lab, three_channels: Any) -> None:
+@pytest.mark.skipif(not FORKS, reason="commands cannot be forked here")
+def test_ctrl_c_tells_how_to_go_on_and_leaves_no_name(
+    small_lab: Lab, three_channels: Any, commands: Commands
+) -> None:
     small_lab.write_files()
     words = ["export", small_lab.serial(), "--to", "ome-zarr", "--dest", "out"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "imaging_db.cli.main", *words, "--nbr_workers", "1"],
-        cwd=small_lab.folder,
-        env=os.environ | {"IMAGING_DB_FAILPOINT": "object.fetched:8:stall=2"},
-        stderr=subprocess.PIPE,
-        text=True,
+    armed = {"failpoint": "object.fetched:8:stall=2"}
+    started = commands.start(
+        IMAGING_DB, [*words, "--nbr_workers", "1"], cwd=small_lab.folder, **armed
     )
     journal = small_lab.folder / "out" / f".{small_lab.serial()}.ome.zarr.part" / "journal"
     until = time.monotonic() + 30
     while not (journal.exists() and journal.stat().st_size > 1) and time.monotonic() < until:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "is not complete and has no name yet; rerun to continue" in told
+    started.send(signal.SIGINT)
+    done = started.wait()
+    assert done.code == 130
+    assert "is not complete and has no name yet; rerun to continue" in done.stderr
     assert out(small_lab) == [f".{small_lab.serial()}.ome.zarr.part"]
     report = exported(small_lab)
     assert (report.written + report.kept, report.kept) == (18, 12)
 
 
-@posix
-def test_a_full_disk_is_told_and_rerunning_finishes(small_lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.skipif(not FORKS, reason="there is no such limit here")
+def test_a_full_disk_is_told_and_rerunning_finishes(
+    small_lab: Lab, tmp_path: Path, commands: Commands
+) -> None:
     data = np.concatenate([np.zeros((3, 900, 900), "uint16"), pixels(3, 900, 900)])
     tifffile.imwrite(tmp_path / "a.tif", data, imagej=True, metadata={"axes": "ZYX"})
     small_lab.upload_one(tmp_path / "a.tif")
     words = ("--ome-zarr-version", "0.4")
-    done = run(small_lab, *words, start=["-c", LIMITED, "1000000"])
-    assert done.returncode == 5, done.stderr
+    done = run(commands, small_lab, *words, largest_file=1_000_000)
+    assert done.code == 5, done.stderr
     (line,) = done.stderr.splitlines()[-1:]
     assert f"{small_lab.folder / 'out'} is full" in line
     assert "free space and rerun" in line
     assert out(small_lab) == [f".{small_lab.serial()}.ome.zarr.part"]
-    again = run(small_lab, *words)
-    assert again.returncode == 0, again.stderr
+    again = run(commands, small_lab, *words)
+    assert again.code == 0, again.stderr
     assert "6 frames" in again.stdout
     assert ", 3 were there already, verified" in again.stdout
 
 
-def test_a_damaged_frame_is_named_and_nothing_has_a_name(small_lab: Lab, stack: Any) -> None:
+def test_a_damaged_frame_is_named_and_nothing_has_a_name(
+    small_lab: Lab, stack: Any, commands: Commands
+) -> None:
     (key,) = (key for key in small_lab.keys() if "c001_z002_t001" in key)  # noqa: SIM118
     stored = Path(small_lab.settings.store.access) / key
     damaged = bytearray(stored.read_bytes())
@@ -260,7 +246,7 @@ def test_a_damaged_frame_is_named_and_nothing_has_a_name(small_lab: Lab, stack: 
     with pytest.raises(ChecksumMismatch, match=r"im_c001_z002_t001_p000\.png is damaged"):
         exported(small_lab)
     assert out(small_lab) == [f".{small_lab.serial()}.ome.zarr.part"]
-    assert run(small_lab).returncode == 6
+    assert run(commands, small_lab).code == 6
 
 
 def test_two_runs_at_once_do_not_mix(small_lab: Lab, stack: Any) -> None:
@@ -307,8 +293,10 @@ def test_nothing_is_written_where_nothing_is_selected(small_lab: Lab, stack: Any
     assert not (small_lab.folder / "out").exists()
 
 
-def test_a_dry_run_tells_sizes_and_writes_nothing(small_lab: Lab, stack: Any) -> None:
-    done = run(small_lab, "--dry-run", "--json", "-c", "1")
+def test_a_dry_run_tells_sizes_and_writes_nothing(
+    small_lab: Lab, stack: Any, commands: Commands
+) -> None:
+    done = run(commands, small_lab, "--dry-run", "--json", "-c", "1")
     planned = json.loads(done.stdout)
     assert (planned["outcome"], planned["written"], planned["dtype"]) == ("planned", 6, "uint16")
     assert planned["sizes"] == {

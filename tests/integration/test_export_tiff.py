@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,6 +19,7 @@ from imaging_db.export import tiff_pages as pages
 from imaging_db.export.ome_xml import NAMESPACE
 from imaging_db.model import FrameSelection, UploadType, sha256_of_bytes, sha256_of_pixels
 from tests.support.acquisitions import imagej_stack, pixels, tif_folder
+from tests.support.commands import FORKS, IMAGING_DB, Commands, Done
 from tests.support.lab import Lab
 from tests.support.ome_schema import problems
 
@@ -42,30 +40,11 @@ def exported(lab: Lab, to: str, serial: str | None = None, **options: Any) -> Ex
         return export(db, serial or lab.serial(), dest, to=to, **options)
 
 
-LIMITED = """
-import runpy, sys
-limit = int(sys.argv.pop(1))
-if limit:
-    import resource
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-sys.argv[0] = "imaging-db"
-runpy.run_module("imaging_db.cli.main", run_name="__main__", alter_sys=True)
-"""
-
-
-def run(
-    lab: Lab, to: str, *, failpoint: str = "", largest_file: int = 0
-) -> subprocess.CompletedProcess[str]:
+def run(commands: Commands, lab: Lab, to: str, **options: Any) -> Done:
     """The command line in a process of its own, one frame after the other."""
     lab.write_files()
     words = ["export", lab.serial(), "--to", to, "--dest", "out", "--nbr_workers", "1"]
-    return subprocess.run(
-        [sys.executable, "-c", LIMITED, str(largest_file), *words],
-        cwd=lab.folder,
-        env=os.environ | {"IMAGING_DB_FAILPOINT": failpoint},
-        capture_output=True,
-        text=True,
-    )
+    return commands.run(IMAGING_DB, words, cwd=lab.folder, **options)
 
 
 def document(path: Path) -> Any:
@@ -170,11 +149,11 @@ def test_texts_of_every_kind_are_valid_in_the_document(small_lab: Lab, tmp_path:
 
 @pytest.mark.parametrize("to", ["ome-tiff", "tif-folder"])
 def test_a_killed_export_goes_on_and_comes_to_the_same_bytes(
-    small_lab: Lab, stack: Any, to: str
+    small_lab: Lab, stack: Any, to: str, commands: Commands
 ) -> None:
     whole = exported(small_lab, to, dest="whole").path
     for frame in (7, 4):
-        assert run(small_lab, to, failpoint=f"object.fetched:{frame}:kill").returncode == -9
+        assert run(commands, small_lab, to, failpoint=f"object.fetched:{frame}:kill").code == -9
         assert [path.name[0] for path in (small_lab.folder / "out").iterdir()] == ["."]
     report = exported(small_lab, to)
     assert report.kept > 0
@@ -183,9 +162,11 @@ def test_a_killed_export_goes_on_and_comes_to_the_same_bytes(
     assert list((small_lab.folder / "out").iterdir()) == [report.path]
 
 
-def test_what_a_killed_run_left_half_written_is_cut_off(small_lab: Lab, stack: Any) -> None:
+def test_what_a_killed_run_left_half_written_is_cut_off(
+    small_lab: Lab, stack: Any, commands: Commands
+) -> None:
     whole = exported(small_lab, "ome-tiff", dest="whole").path
-    assert run(small_lab, "ome-tiff", failpoint="object.fetched:7:kill").returncode == -9
+    assert run(commands, small_lab, "ome-tiff", failpoint="object.fetched:7:kill").code == -9
     (part,) = (small_lab.folder / "out").iterdir()
     with (part / "content").open("ab") as stream:
         stream.write(b"half a page")
@@ -196,8 +177,10 @@ def test_what_a_killed_run_left_half_written_is_cut_off(small_lab: Lab, stack: A
     assert report.path.read_bytes() == whole.read_bytes()
 
 
-def test_pages_that_read_back_otherwise_never_get_a_name(small_lab: Lab, stack: Any) -> None:
-    assert run(small_lab, "ome-tiff", failpoint="object.fetched:7:kill").returncode == -9
+def test_pages_that_read_back_otherwise_never_get_a_name(
+    small_lab: Lab, stack: Any, commands: Commands
+) -> None:
+    assert run(commands, small_lab, "ome-tiff", failpoint="object.fetched:7:kill").code == -9
     (part,) = (small_lab.folder / "out").iterdir()
     with tifffile.TiffFile(part / "content") as file:  # the last page may be torn, and is left out
         inside = file.pages.first.dataoffsets[0] + 20
@@ -210,8 +193,10 @@ def test_pages_that_read_back_otherwise_never_get_a_name(small_lab: Lab, stack: 
     assert (report.kept, report.written) == (0, 12)
 
 
-def test_a_part_whose_beginning_is_lost_is_begun_anew(small_lab: Lab, stack: Any) -> None:
-    assert run(small_lab, "ome-tiff", failpoint="object.fetched:7:kill").returncode == -9
+def test_a_part_whose_beginning_is_lost_is_begun_anew(
+    small_lab: Lab, stack: Any, commands: Commands
+) -> None:
+    assert run(commands, small_lab, "ome-tiff", failpoint="object.fetched:7:kill").code == -9
     (part,) = (small_lab.folder / "out").iterdir()
     with (part / "content").open("r+b") as stream:
         stream.write(bytes(512))
@@ -219,16 +204,16 @@ def test_a_part_whose_beginning_is_lost_is_begun_anew(small_lab: Lab, stack: Any
     assert (report.kept, report.written) == (0, 12)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+@pytest.mark.skipif(not FORKS, reason="there is no such limit here")
 @pytest.mark.parametrize("to", ["ome-tiff", "tif-folder"])
 def test_a_full_disk_is_told_and_rerunning_finishes(
-    small_lab: Lab, tmp_path: Path, to: str
+    small_lab: Lab, tmp_path: Path, to: str, commands: Commands
 ) -> None:
     data = np.concatenate([np.zeros((2, 300, 300), "uint16"), pixels(3, 300, 300)])
     tifffile.imwrite(tmp_path / "a.tif", data, imagej=True, metadata={"axes": "ZYX"})
     small_lab.upload_one(tmp_path / "a.tif")
-    done = run(small_lab, to, largest_file=150_000)
-    assert done.returncode == 5, done.stderr
+    done = run(commands, small_lab, to, largest_file=150_000)
+    assert done.code == 5, done.stderr
     assert "is full" in done.stderr.splitlines()[-1]
     assert [path.name[0] for path in (small_lab.folder / "out").iterdir()] == ["."]
     report = exported(small_lab, to)

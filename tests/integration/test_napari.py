@@ -250,6 +250,7 @@ def test_absent_frames_ask_for_a_fill(in_lab: Lab) -> None:
 
 
 def test_without_a_catalog_nothing_is_made(in_lab: Lab) -> None:
+    (in_lab.folder / "catalog.sqlite").unlink()
     assert isinstance(wrong(in_lab), (CatalogUnavailable, ConfigError))
     assert not (in_lab.folder / "catalog.sqlite").exists()
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from imaging_db.export.rembi_fields import SECTIONS
 from imaging_db.export.rembi_file import read_rembi
 from imaging_db.model import UploadType, sha256_of_bytes
 from tests.support.acquisitions import imagej_stack
+from tests.support.commands import IMAGING_DB, Commands, Done
 from tests.support.lab import Lab
 
 ROOT = Path(__file__).parents[2]
@@ -68,15 +67,9 @@ def said(lab: Lab, sections: dict[str, Any]) -> Path:
     return path
 
 
-def run(lab: Lab, *words: str, failpoint: str = "") -> subprocess.CompletedProcess[str]:
+def run(commands: Commands, lab: Lab, *words: str, failpoint: str = "") -> Done:
     lab.write_files()
-    return subprocess.run(
-        [sys.executable, "-m", "imaging_db.cli.main", "publish", *words],
-        cwd=lab.folder,
-        env=os.environ | {"IMAGING_DB_FAILPOINT": failpoint},
-        capture_output=True,
-        text=True,
-    )
+    return commands.run(IMAGING_DB, ["publish", *words], cwd=lab.folder, failpoint=failpoint)
 
 
 def content(path: Path) -> dict[str, bytes]:
@@ -230,10 +223,10 @@ def test_metadata_that_come_later_change_the_texts_alone(small_lab: Lab, two: li
 
 
 def test_a_killed_run_leaves_no_pack_and_the_next_one_goes_on(
-    small_lab: Lab, two: list[str]
+    small_lab: Lab, two: list[str], commands: Commands
 ) -> None:
     words = [*two, "--dest", "pack", "--nbr_workers", "1"]
-    assert run(small_lab, *words, failpoint="object.fetched:7:kill").returncode == -9
+    assert run(commands, small_lab, *words, failpoint="object.fetched:7:kill").code == -9
     assert not (small_lab.folder / "pack").exists()
     report = published(small_lab, two)
     assert [image.outcome for image in report.images] == [Written.ALREADY_THERE, Written.EXPORTED]
@@ -273,13 +266,13 @@ def test_a_pack_keeps_its_name_where_a_run_fails(small_lab: Lab, two: list[str])
 
 
 def test_a_pack_that_a_killed_run_left_is_not_thrown_away_for_another(
-    small_lab: Lab, two: list[str]
+    small_lab: Lab, two: list[str], commands: Commands
 ) -> None:
     pack = published(small_lab, two[:1]).path
     (pack / "PROTOCOL.txt").write_text("ours")
     words = [two[0], "--dest", "pack", "--metadata", str(said(small_lab, WHOLE))]
-    failed = run(small_lab, *words, failpoint="file.written:2:kill")
-    assert failed.returncode == -9
+    failed = run(commands, small_lab, *words, failpoint="file.written:2:kill")
+    assert failed.code == -9
     assert not pack.exists()
     with pytest.raises(Conflict, match="a pack of other datasets that a stopped run"):
         published(small_lab, two)
@@ -359,14 +352,16 @@ def test_what_the_archive_would_refuse_counts_as_missing(
 
 
 @pytest.mark.parametrize("name", ["study.json", "study.csv"])
-def test_a_template_is_filled_in_and_read_back(small_lab: Lab, two: list[str], name: str) -> None:
-    assert run(small_lab, *two, "--template", name).returncode == 0
+def test_a_template_is_filled_in_and_read_back(
+    small_lab: Lab, two: list[str], name: str, commands: Commands
+) -> None:
+    assert run(commands, small_lab, *two, "--template", name).code == 0
     path = small_lab.folder / name
     assert read_rembi(path)["Image acquisition"]["Imaging instrument"] == "Leica SP8"
     text = path.read_text(encoding="utf-8")
     assert all(field.name in text for fields in SECTIONS.values() for field in fields)
-    again = run(small_lab, *two, "--template", name)
-    assert again.returncode == 7
+    again = run(commands, small_lab, *two, "--template", name)
+    assert again.code == 7
     assert "exists already; name another file" in again.stderr
 
 
@@ -380,15 +375,17 @@ def test_a_table_in_csv_is_a_row_a_cell(tmp_path: Path) -> None:
     assert read_rembi(path) == {"Study": {"Keywords": ["noise", "test"], "Authors": authors}}
 
 
-def test_the_command_tells_what_is_missing(small_lab: Lab, two: list[str]) -> None:
-    done = run(small_lab, two[0], "--dest", "pack")
-    assert (done.returncode, done.stdout.split(":")[0]) == (0, "exported")
+def test_the_command_tells_what_is_missing(
+    small_lab: Lab, two: list[str], commands: Commands
+) -> None:
+    done = run(commands, small_lab, two[0], "--dest", "pack")
+    assert (done.code, done.stdout.split(":")[0]) == (0, "exported")
     assert "required fields and" in done.stderr
     assert "are missing for the BioImage Archive" in done.stderr
-    strict = run(small_lab, two[0], "--dest", "pack2", "--strict")
-    assert strict.returncode == 2
+    strict = run(commands, small_lab, two[0], "--dest", "pack2", "--strict")
+    assert strict.code == 2
     assert strict.stderr.startswith("error: missing: Study, Title: ")
-    assert run(small_lab, two[0]).returncode == 2
+    assert run(commands, small_lab, two[0]).code == 2
 
 
 def test_datasets_of_files_are_refused_before_anything_is_written(

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,14 @@ from imaging_db.errors import (
 from imaging_db.model import UploadType, sha256_of_pixels
 from imaging_db.transfer import Outcome
 from tests.support.acquisitions import imagej_stack
+from tests.support.commands import (
+    DOWNLOADER,
+    FORKS,
+    IMAGING_DB,
+    UPLOADER,
+    Commands,
+    Done,
+)
 from tests.support.lab import Lab, errors_of
 
 PACKAGE = Path(imaging_db.__file__).parent
@@ -128,30 +136,30 @@ def test_a_folder_with_strange_names_comes_back(lab: Lab, tmp_path: Path) -> Non
 
 
 UPLOAD = [sys.executable, "-m", "imaging_db.cli.data_uploader", "--csv"]
+needs_fork = pytest.mark.skipif(not FORKS, reason="commands cannot be started at once here")
 
 
-def race(lab: Lab, csvs: list[Path]) -> list[subprocess.CompletedProcess[str]]:
-    lab.write_files()
-    with ThreadPoolExecutor(len(csvs)) as pool:
-        runs = [
-            pool.submit(
-                subprocess.run, [*UPLOAD, str(path)], cwd=lab.folder, capture_output=True, text=True
-            )
-            for path in csvs
-        ]
-        return [run.result() for run in runs]
+def race(
+    commands: Commands, command: str, each: Iterable[Sequence[str]], folder: Path
+) -> list[Done]:
+    """What comes of a command with each of these arguments, all started at the same moment."""
+    started = [commands.start(command, words, cwd=folder, held=True) for words in each]
+    commands.release(started)
+    return [one.wait() for one in started]
 
 
+@needs_fork
 @pytest.mark.parametrize("different", [False, True])
 def test_racing_uploads_of_one_id_give_one_whole_dataset(
-    lab: Lab, tmp_path: Path, different: bool
+    lab: Lab, tmp_path: Path, different: bool, commands: Commands
 ) -> None:
     stacks, csvs = [], []
     for number in range(4):
         stacks.append(imagej_stack(tmp_path / f"{number}.tif", t=4, seed=number * different))
         csvs.append(lab.csv(tmp_path / f"{number}.tif").rename(tmp_path / f"{number}.csv"))
-    done = race(lab, csvs)
-    codes = sorted(run.returncode for run in done)
+    lab.write_files()
+    done = race(commands, UPLOADER, [["--csv", str(path)] for path in csvs], lab.folder)
+    codes = sorted(run.code for run in done)
     assert codes[0] == 0, [run.stderr for run in done]
     assert set(codes) <= ({0, 7, 8} if different else {0, 8}), [run.stderr for run in done]
     lab.download()
@@ -171,20 +179,15 @@ def test_racing_uploads_of_one_id_give_one_whole_dataset(
     assert len(lab.keys()) == 16
 
 
+@needs_fork
 def test_two_downloads_to_one_folder_end_well_or_say_that_it_is_locked(
-    lab: Lab, tmp_path: Path
+    lab: Lab, tmp_path: Path, commands: Commands
 ) -> None:
     imagej_stack(tmp_path / "a.tif", t=6)
     lab.upload_one(tmp_path / "a.tif")
     lab.write_files()
     words = ["--id", lab.serial(), "--dest", "dest"]
-    command = [sys.executable, "-m", "imaging_db.cli.data_downloader", *words]
-    with ThreadPoolExecutor(4) as pool:
-        runs = [
-            pool.submit(subprocess.run, command, cwd=lab.folder, capture_output=True, text=True)
-            for _ in range(4)
-        ]
-        codes = {run.result().returncode for run in runs}
+    codes = {run.code for run in race(commands, DOWNLOADER, [words] * 4, lab.folder)}
     assert 0 in codes
     assert codes <= {0, 8}
     assert len(lab.frames_on_disk()) == 24
@@ -246,7 +249,7 @@ CANARY = "S3cr3t-XYZ-canary"
 
 
 @pytest.mark.fault("S2")
-def test_no_secret_is_printed_whatever_fails(lab: Lab, tmp_path: Path) -> None:
+def test_no_secret_is_printed_whatever_fails(lab: Lab, tmp_path: Path, commands: Commands) -> None:
     imagej_stack(tmp_path / "a.tif")
     path = lab.csv(tmp_path / "a.tif")
     login, config = lab.write_files()
@@ -259,7 +262,7 @@ def test_no_secret_is_printed_whatever_fails(lab: Lab, tmp_path: Path) -> None:
         {"storage": "s3", "storage_access": "b", "endpoint_url": "http://127.0.0.1:1"},
         {"oops": CANARY[:3]},
     ]
-    environment = os.environ | {"AWS_ACCESS_KEY_ID": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY}
+    environment = {"AWS_ACCESS_KEY_ID": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY}
     for bad_login in (*logins, None):
         for bad_config in (*configs, None):
             if bad_login is None and bad_config is None:
@@ -270,12 +273,10 @@ def test_no_secret_is_printed_whatever_fails(lab: Lab, tmp_path: Path) -> None:
             )
             if bad_login and bad_config == configs[0]:
                 continue  # the database is asked first; its own case is the one without config
-            for words in ([*UPLOAD, str(path)], [sys.executable, "-m", "imaging_db", "doctor"]):
-                done = subprocess.run(
-                    words, cwd=lab.folder, env=environment, capture_output=True, text=True
-                )
-                assert done.returncode in (2, 5), done.stderr
-                assert CANARY not in done.stdout + done.stderr
+            for command, words in ((UPLOADER, ["--csv", str(path)]), (IMAGING_DB, ["doctor"])):
+                done = commands.run(command, words, cwd=lab.folder, env=environment)
+                assert done.code in (2, 5), done.stderr
+                assert CANARY not in done.told
                 assert "Traceback" not in done.stderr
 
 

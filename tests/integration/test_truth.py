@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from imaging_db.config import DatabaseSettings, StoreSettings
 from imaging_db.model import StoredFrame
 from tests.support.lab import Lab, build_lab, make_lab
 from tests.support.made_sources import MADE, Made
+from tests.torture.amount import daily
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -306,14 +307,23 @@ def pieces(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return Corpus(SMALL, tmp_path_factory.mktemp("pieces"))
 
 
-@pytest.fixture(params=["sqlite+local", "postgres+moto"])
+def in_each_lab(name: str, sources: Collection[object]) -> pytest.MarkDecorator:
+    """All sources in SQLite and a folder; every fourth in PostgreSQL and S3, all in `make torture`."""
+    pairs = [pytest.param(one, "sqlite+local", id=f"{one}-sqlite+local") for one in sources]
+    far = [pytest.param(one, "postgres+moto", id=f"{one}-postgres+moto") for one in sources]
+    return pytest.mark.parametrize(
+        (name, "either_lab"), [*pairs, *daily(far, 4)], indirect=["either_lab"]
+    )
+
+
+@pytest.fixture
 def either_lab(request: pytest.FixtureRequest, tmp_path: Path) -> Lab:
     """What a newcomer has, and what a facility has."""
     return build_lab(request.param, request.getfixturevalue, tmp_path)
 
 
 @pytest.mark.fault("I-1", "I-2", "I-9", "I-11")
-@pytest.mark.parametrize("source", HERE, ids=str)
+@in_each_lab("source", HERE)
 def test_every_source_comes_back_exactly_or_is_refused(
     source: Source, either_lab: Lab, corpus: Corpus
 ) -> None:
@@ -321,7 +331,7 @@ def test_every_source_comes_back_exactly_or_is_refused(
     assert told.line() in FORMATS.read_text(encoding="utf-8"), "docs/formats.md says otherwise"
 
 
-@pytest.mark.parametrize("source", PIECES, ids=str)
+@in_each_lab("source", PIECES)
 def test_a_part_of_a_folder_comes_back_exactly(
     source: Source, either_lab: Lab, pieces: Corpus
 ) -> None:
@@ -331,7 +341,7 @@ def test_a_part_of_a_folder_comes_back_exactly(
 
 
 @pytest.mark.fault("I-5")
-@pytest.mark.parametrize("made", MADE, ids=str)
+@in_each_lab("made", MADE)
 def test_what_was_made_comes_back_exactly_or_is_refused(
     made: Made, either_lab: Lab, pieces: Corpus, tmp_path: Path
 ) -> None:

@@ -30,6 +30,10 @@ from tests.support.legacy import (
     Generation,
     OriginalDatabase,
 )
+from tests.torture.amount import daily, few_or
+
+STEP = few_or(14, 7)
+"""From one statement at which an upgrade fails to the next; shorter in `make torture`."""
 
 generations = pytest.mark.parametrize("generation", [OF_2018, OF_2019], ids=["2018", "2019"])
 
@@ -47,7 +51,7 @@ def _pixels(acquisition: int, c: int, z: int, t: int, p: int) -> str:
 
 
 @generations
-@pytest.mark.parametrize("revision", [None, "", *REVISIONS])
+@pytest.mark.parametrize("revision", daily([None, "", *REVISIONS], 2))
 def test_a_database_of_the_original_is_upgraded(
     empty_database: DatabaseSettings, generation: Generation, revision: str | None
 ) -> None:
@@ -410,7 +414,7 @@ def _sorted_columns(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 def test_an_upgrade_that_fails_anywhere_leaves_the_old_state(
     empty_database: DatabaseSettings, generation: Generation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fails at the first statement, then at the seventh ... until one run meets no failure."""
+    """Fails at the first statement, then at one some steps on, until one run meets no failure."""
     from sqlalchemy import Engine, event
 
     database = OriginalDatabase(empty_database, generation, REVISIONS[-1])
@@ -430,7 +434,7 @@ def test_an_upgrade_that_fails_anywhere_leaves_the_old_state(
     failures = 0
     event.listen(Engine, "before_cursor_execute", fail)
     try:
-        for number in range(1, 10_000, 7):
+        for number in range(1, 10_000, STEP):
             countdown[0] = number
             try:
                 schema.upgrade(empty_database)

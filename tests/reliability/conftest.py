@@ -1,9 +1,8 @@
-"""Fixtures of the reliability tests: a bench, and what starts commands."""
+"""Fixtures of the reliability tests."""
 
 from __future__ import annotations
 
-from tests.support.commands import commands
 from tests.support.counter import counter
 from tests.torture.bench import bench
 
-__all__ = ["bench", "commands", "counter"]
+__all__ = ["bench", "counter"]

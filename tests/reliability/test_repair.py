@@ -21,7 +21,7 @@ from imaging_db.transfer.repair import Repairer
 from imaging_db.transfer.replacements import Found, SecondStore, Wanted
 from tests.reliability.repairing import AtFirst, age, check_whole, repair
 from tests.support.acquisitions import imagej_stack
-from tests.support.commands import Commands, commands  # noqa: F401 - a fixture
+from tests.support.commands import Commands
 from tests.support.lab import Lab, build_lab
 from tests.support.matrix import Injected
 from tests.support.rot import (
@@ -34,6 +34,7 @@ from tests.support.rot import (
     with_files,
     with_stack,
 )
+from tests.torture.amount import thinned
 
 # --- from where
 
@@ -222,14 +223,18 @@ def disarmed() -> Iterator[None]:
 
 @pytest.mark.fault("K1")
 @pytest.mark.parametrize(
-    ("combination", "stages"), [("sqlite+local", STAGES), ("postgres+moto", STAGES[::3])]
+    ("combination", "stages"),
+    [
+        ("sqlite+local", thinned(STAGES, 2, offset=0)),
+        ("postgres+moto", thinned(STAGES[::3], 2, offset=1)),
+    ],
 )
 def test_a_repair_that_is_killed_anywhere_is_finished_by_the_same_command(
     combination: str,
     stages: Sequence[str],
     request: pytest.FixtureRequest,
     tmp_path: Path,
-    commands: Commands,  # noqa: F811
+    commands: Commands,
     injected: Injected,
 ) -> None:
     lab = build_lab(combination, request.getfixturevalue, tmp_path)

@@ -60,6 +60,11 @@ def _damaged(desk: Counter) -> None:
     stored.write_bytes(b"")
 
 
+def _new_without_store(desk: Counter) -> None:
+    (desk.folder / "catalog.sqlite").unlink()
+    _config(storage_access="not/here/store")(desk)
+
+
 def _evil(desk: Counter) -> None:
     import sqlite3
 
@@ -93,7 +98,7 @@ FAILING: list[tuple[Fault, tuple[str, ...], int]] = [
     (_config(frames_codec="gif"), UP, 2),
     (_config(storage="ftp"), UP, 2),
     (_config(microscop="x"), UP, 2),
-    (_config(storage_access="not/here/store"), ("query",), 2),
+    (_new_without_store, ("query",), 2),
     (_config(meta_schema="gone.json"), UP, 2),
     (_login(drivername="oracle", password=CANARY), ("query",), 2),
     (_login(drivername="sqlite", dbname="not/here/c.sqlite"), ("query",), 2),
@@ -218,6 +223,7 @@ def test_without_the_powers_of_root_it_is_the_same(counter: Counter) -> None:
 @pytest.mark.fault("U5", "M4")
 def test_a_mistake_in_the_last_of_a_thousand_rows_is_told_soon(counter: Counter) -> None:
     rows = [{"dataset_id": counter.lab.serial(n), "file_name": "a.tif"} for n in range(1000)]
+    (counter.folder / "catalog.sqlite").unlink()
     path = counter.lab.csv(rows=[*rows, {"dataset_id": "bad", "file_name": "a.tif"}])
     began = time.process_time()
     assert counter.run("upload", "--csv", path) == 2

@@ -13,7 +13,7 @@ from imaging_db import ImagingDB, failpoints
 from imaging_db.errors import DatasetNotFound
 from tests.support.acquisitions import imagej_stack
 from tests.support.lab import Lab, build_lab
-from tests.torture.amount import FULL
+from tests.torture.amount import daily
 
 _REMOVING = (
     "dataset.hidden",
@@ -23,7 +23,7 @@ _REMOVING = (
 _UPLOADING = ("claim.taken", "dataset.complete")
 
 
-@pytest.fixture(params=["sqlite+local", "postgres+local"] if FULL else ["postgres+local"])
+@pytest.fixture(params=daily(["postgres+local", "sqlite+local"], 2))
 def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lab]:
     """A lab with one dataset, of which something is and was said; nothing stays armed."""
     lab = build_lab(request.param, request.getfixturevalue, tmp_path)

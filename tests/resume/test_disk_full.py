@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,26 +11,13 @@ import pytest
 import tifffile
 
 from tests.support.acquisitions import pixels
+from tests.support.commands import DOWNLOADER, FORKS, UPLOADER, Commands
 from tests.support.lab import Lab
 
 LIMIT = 1_000_000
 """Bytes of the largest file that the limited process may write: the catalog and small frames fit."""
 
-LIMITED = f"""
-import resource, runpy, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, ({LIMIT}, {LIMIT}))
-runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
-"""
-
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
-
-
-def run(
-    module: str, *words: str, folder: Path, limited: bool = False
-) -> subprocess.CompletedProcess[str]:
-    start = ["-c", LIMITED] if limited else ["-m"]
-    command = [sys.executable, *start, f"imaging_db.cli.{module}", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+pytestmark = pytest.mark.skipif(not FORKS, reason="there is no such limit here")
 
 
 @pytest.fixture
@@ -45,17 +31,19 @@ def desk(small_lab: Lab, tmp_path: Path) -> Lab:
 
 
 @pytest.mark.fault("D1")
-def test_an_upload_to_a_full_disk_says_so_and_is_finished_by_rerunning(desk: Lab) -> None:
+def test_an_upload_to_a_full_disk_says_so_and_is_finished_by_rerunning(
+    desk: Lab, commands: Commands
+) -> None:
     words = ("--csv", "files.csv", "--nbr_workers", "1")
-    done = run("data_uploader", *words, folder=desk.folder, limited=True)
-    assert done.returncode == 5, done.stderr
+    done = commands.run(UPLOADER, words, cwd=desk.folder, largest_file=LIMIT)
+    assert done.code == 5, done.stderr
     (line,) = done.stderr.splitlines()
     assert f"{desk.settings.store.access} is full" in line
     assert "after 3 of 6 frames; free space and rerun" in line
     assert desk.serials() == []
     assert not list(desk.folder.rglob("*.part"))
-    again = run("data_uploader", *words, folder=desk.folder)
-    assert again.returncode == 0, again.stderr
+    again = commands.run(UPLOADER, words, cwd=desk.folder)
+    assert again.code == 0, again.stderr
     assert "3 from an earlier run" in again.stdout
     assert desk.serials() == [desk.serial()]
     assert len(desk.keys()) == 6
@@ -64,17 +52,19 @@ def test_an_upload_to_a_full_disk_says_so_and_is_finished_by_rerunning(desk: Lab
 
 
 @pytest.mark.fault("D3")
-def test_a_download_to_a_full_disk_says_so_and_is_finished_by_rerunning(desk: Lab) -> None:
-    assert run("data_uploader", "--csv", "files.csv", folder=desk.folder).returncode == 0
+def test_a_download_to_a_full_disk_says_so_and_is_finished_by_rerunning(
+    desk: Lab, commands: Commands
+) -> None:
+    assert commands.run(UPLOADER, ["--csv", "files.csv"], cwd=desk.folder).code == 0
     words = ("--id", desk.serial(), "--dest", "dest", "--nbr_workers", "1")
-    done = run("data_downloader", *words, folder=desk.folder, limited=True)
-    assert done.returncode == 5, done.stderr
+    done = commands.run(DOWNLOADER, words, cwd=desk.folder, largest_file=LIMIT)
+    assert done.code == 5, done.stderr
     (line,) = done.stderr.splitlines()
     assert str(desk.folder / "dest" / desk.serial()) in line
     assert "free space and rerun" in line
     assert not list(desk.folder.rglob("*.part"))
-    again = run("data_downloader", *words, folder=desk.folder)
-    assert again.returncode == 0, again.stderr
+    again = commands.run(DOWNLOADER, words, cwd=desk.folder)
+    assert again.code == 0, again.stderr
     assert "3 were there already" in again.stdout
     assert len(desk.frames_on_disk()) == 6
 

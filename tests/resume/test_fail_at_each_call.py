@@ -21,13 +21,13 @@ from imaging_db.transfer import UploadReport
 from tests.support.acquisitions import imagej_stack
 from tests.support.faulty import Faulty
 from tests.support.lab import Lab, build_lab
+from tests.torture.amount import daily
 
 STORE = ("put", "put_stream", "flush", "list", "delete", "get", "stat")
 CATALOG = (
     "claim", "renew", "release", "stored_coords", "stored_names", "add_frames", "add_files",
     "publish", "withdraw", "begin_delete", "finish_delete",
 )  # fmt: skip
-LATE = pytest.mark.parametrize("late", [False, True], ids=["before the call", "after the call"])
 Rows = dict[str, tuple[str | None, str | None, int | None]]
 
 
@@ -39,15 +39,21 @@ def gone() -> CatalogUnavailable:
     return CatalogUnavailable("the database went away", hint="rerun later")
 
 
+FAULTS = [
+    ("store", full, False, "store fails-before the call"),
+    ("store", full, True, "store fails-after the call"),
+    ("store", KeyboardInterrupt, True, "Ctrl-C in the store-after the call"),
+    ("store", KeyboardInterrupt, False, "Ctrl-C in the store-before the call"),
+    ("catalog", gone, True, "catalog fails-after the call"),
+    ("catalog", gone, False, "catalog fails-before the call"),
+    ("catalog", KeyboardInterrupt, False, "Ctrl-C in the catalog-before the call"),
+    ("catalog", KeyboardInterrupt, True, "Ctrl-C in the catalog-after the call"),
+]
 FAULT = pytest.mark.parametrize(
-    ("part", "error"),
-    [
-        pytest.param("store", full, id="store fails"),
-        pytest.param("store", KeyboardInterrupt, id="Ctrl-C in the store"),
-        pytest.param("catalog", gone, id="catalog fails"),
-        pytest.param("catalog", KeyboardInterrupt, id="Ctrl-C in the catalog"),
-    ],
+    ("part", "error", "late"),
+    daily([pytest.param(part, error, late, id=name) for part, error, late, name in FAULTS], 2),
 )
+"""Every part with every error, before the call or after it; both of each in `make torture`."""
 
 
 @contextmanager
@@ -136,7 +142,6 @@ def row(lab: Lab, source: Path, number: int) -> Path:
     return lab.csv(rows=[{"dataset_id": lab.serial(number), "file_name": str(source)}])
 
 
-@LATE
 @FAULT
 def test_an_upload_that_fails_at_any_call_is_finished_by_the_same_command(
     bench: tuple[Lab, Path], part: str, error: Callable[[], BaseException], late: bool
@@ -167,7 +172,6 @@ def test_an_upload_that_fails_at_any_call_is_finished_by_the_same_command(
     assert len(failed) < 99
 
 
-@LATE
 @FAULT
 def test_an_overwrite_that_fails_at_any_call_is_finished_by_the_same_command(
     small_lab: Lab, tmp_path: Path, part: str, error: Callable[[], BaseException], late: bool

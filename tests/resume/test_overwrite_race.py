@@ -11,8 +11,10 @@ from imaging_db.model import UploadType
 from tests.support.desk import Desk, write_stack
 from tests.support.killed import moments
 from tests.support.lab import build_lab
+from tests.torture.amount import few_or
 
-ROUNDS = 6
+ROUNDS = few_or(3, 6)
+"""How often two commands race; more in `make torture`."""
 
 
 @pytest.mark.fault("C2")

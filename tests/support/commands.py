@@ -127,6 +127,8 @@ class Commands:
         env: Mapping[str, str] | None = None,
         held: bool = False,
         stages: bool = False,
+        together: bool = False,
+        largest_file: int = 0,
         kill_after: float | None = None,
         signal_after: int = getattr(signal, "SIGKILL", signal.SIGTERM),
         signal_at_stall: int | None = None,
@@ -135,10 +137,13 @@ class Commands:
 
         ``failpoint`` is armed as `imaging_db.failpoints` says. ``kill_after`` so many seconds
         ``signal_after`` is sent, ``signal_at_stall`` as soon as a failpoint stalls. With ``stages`` the
-        result tells every stage that was passed, in order.
+        result tells every stage that was passed, in order. ``together`` gives both of its outputs as
+        ``stdout``, in the order in which a terminal would show them. ``largest_file`` is
+        the size in bytes at which it finds its disk full, 0 for none.
         """
         number = next(self._numbers)
-        names = ["stdout", "stderr", *(["stages"] if stages else [])]
+        wanted = {"stdout": True, "stderr": not together, "stages": stages}
+        names = [name for name in wanted if wanted[name]]
         paths = {name: Path(self._folder.name, f"{number}.{name}") for name in names}
         for path in paths.values():
             path.touch()
@@ -149,6 +154,7 @@ class Commands:
             "cwd": str(cwd),
             "env": {**os.environ, **(env or {}), failpoints.VARIABLE: failpoint},
             "held": held,
+            "largest_file": largest_file,
             "signal_after": int(signal_after),
             **{name: str(path) for name, path in paths.items()},
         }
@@ -200,16 +206,18 @@ class Slow(Commands):
         env = {**os.environ, **(options.pop("env", None) or {})}
         env[failpoints.VARIABLE] = options.pop("failpoint", "")
         kill_after = options.pop("kill_after", None)
+        together = options.pop("together", False)
         assert not options, f"not without fork: {', '.join(options)}"
         words = [sys.executable, "-m", f"imaging_db.cli.{command}", *map(str, argv)]
         began = time.monotonic()
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen(words, cwd=cwd, env=env, text=True, **pipes) as process:
+        stderr = subprocess.STDOUT if together else subprocess.PIPE
+        pipes = {"stdout": subprocess.PIPE, "stderr": stderr}
+        with subprocess.Popen(words, cwd=cwd, env=env, encoding="utf-8", **pipes) as process:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(kill_after or PATIENCE)
             process.kill()
             stdout, stderr = process.communicate()
-        return Done(process.returncode, stdout, stderr, began, time.monotonic())
+        return Done(process.returncode, stdout, stderr or "", began, time.monotonic())
 
 
 def _taken(path: str | None) -> str:

@@ -21,16 +21,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.commands import DOWNLOADER, IMAGING_DB, PATIENCE, UPLOADER, Commands
+
 ROOT = Path(__file__).parents[2]
 HOME = "/home/ada/demo"
 """The folder that documents name where a reader's own would stand."""
 
 _FENCE = re.compile(r"^```(?P<info>.*)$")
 _MODULES = {
-    "data_uploader": "imaging_db.cli.data_uploader",
-    "data_downloader": "imaging_db.cli.data_downloader",
-    "query_data": "imaging_db.cli.query_data",
-    "imaging-db": "imaging_db",
+    "data_uploader": UPLOADER,
+    "data_downloader": DOWNLOADER,
+    "query_data": "query_data",
+    "imaging-db": IMAGING_DB,
 }
 _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "<time>"),
@@ -109,10 +111,12 @@ class Desk:
 
     ``values`` replaces values in the JSON files that the document writes, by file and key, because no
     test can log in to the server that a document names. ``names`` replaces what is printed by what the
-    document calls it. ``environment`` is added to that of its commands.
+    document calls it. ``environment`` is added to that of its commands, which are then each a Python of
+    its own, because some of it matters before the first import.
     """
 
     folder: Path
+    commands: Commands
     values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -151,18 +155,28 @@ class Desk:
     def _run_step(self, step: Step, where: str) -> None:
         name, *words = shlex.split(step.command)
         assert name in _MODULES, f"{where}: {name} is not one of our commands"
-        done = subprocess.run(
-            [sys.executable, "-m", _MODULES[name], *words],
+        code, printed = self._done(_MODULES[name], words)
+        told = f"{where}: $ {step.command}\n{printed}"
+        assert code == step.code, f"{told}exit code {code}, not {step.code}"
+        self._compare(step.shown, printed, f"{where}: $ {step.command}")
+
+    def _done(self, command: str, words: list[str]) -> tuple[int, str]:
+        """Return the exit code of a command and what a terminal would show of it."""
+        env = {"COLUMNS": "100", **self.environment}
+        if not self.environment:
+            options = {"env": env, "together": True, "kill_after": PATIENCE}
+            done = self.commands.run(command, words, cwd=self.folder, **options)
+            return done.code, done.stdout
+        process = subprocess.run(
+            [sys.executable, "-m", f"imaging_db.cli.{command}", *words],
             cwd=self.folder,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "100", **self.environment},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
-            timeout=120,
+            timeout=PATIENCE,
         )
-        told = f"{where}: $ {step.command}\n{done.stdout}"
-        assert done.returncode == step.code, f"{told}exit code {done.returncode}, not {step.code}"
-        self._compare(step.shown, done.stdout, f"{where}: $ {step.command}")
+        return process.returncode, process.stdout
 
     def _run_python(self, block: Block, where: str) -> None:
         stream = io.StringIO()

@@ -111,6 +111,7 @@ def injected(request: pytest.FixtureRequest) -> Iterator[Injected]:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fault(*ids): rows of the fault matrix that a test shows")
+    config.addinivalue_line("markers", "thinned: what only `make torture` tries")
     if _OUT and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Collected(Path(_OUT).absolute()))
 

@@ -23,6 +23,7 @@ import boto3
 import pytest
 
 from imaging_db.config.settings import StoreSettings
+from tests.support.s3_models import read_models_once
 from tests.support.strict_s3 import StrictS3
 
 ACCESS_KEY = "AKIATESTACCESSKEY000"
@@ -34,6 +35,11 @@ _MOTO = (
     "print('http://%s:%d' % server.get_host_and_port(), flush=True); sys.stdin.read()"
 )
 _number = itertools.count()
+
+
+def pytest_configure() -> None:
+    """Spare each session of a test the reading of what no test changes."""
+    read_models_once()
 
 
 @pytest.fixture(scope="session")

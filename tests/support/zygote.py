@@ -200,12 +200,18 @@ def _take_place(order: Order) -> None:
     os.environ.clear()
     os.environ.update(order["env"])
     os.chdir(order["cwd"])
+    if size := order.get("largest_file"):
+        import resource  # not on Windows
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     random.seed()
     time.tzset()
-    for handle, path in ((0, os.devnull), (1, order["stdout"]), (2, order["stderr"])):
+    told = order["stdout"]
+    for handle, path in ((0, os.devnull), (1, told), (2, order.get("stderr", told))):
         opened = os.open(path, os.O_RDONLY if handle == 0 else os.O_WRONLY | os.O_APPEND)
         os.dup2(opened, handle)
         os.close(opened)
+    sys.stdout.reconfigure(line_buffering="stderr" not in order)  # type: ignore[union-attr]
 
 
 def _watch_stages(order: Order, told: int) -> None:
@@ -224,34 +230,22 @@ def _watch_stages(order: Order, told: int) -> None:
 
 def main() -> None:
     """Import everything, then serve."""
+    from botocore.session import Session
+
+    from tests.support.s3_models import read_models_once
+
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads would not survive a fork
     ours = [found.name for found in pkgutil.walk_packages(imaging_db.__path__, "imaging_db.")]
     for name in (*WARM, *ours):
         if not name.endswith("__main__"):
             importlib.import_module(name)
-    _read_models_of_s3()
+    read_models_once()
+    Session().create_client("s3", region_name="us-east-1")
     alone = [thread.name for thread in threading.enumerate()]
     if len(alone) > 1:
         raise RuntimeError(f"something imported has started threads: {alone}")
     gc.freeze()  # a fork then copies none of the memory that collecting would touch
     Zygote().serve()
-
-
-def _read_models_of_s3() -> None:
-    """What botocore parses for every new client, a tenth of a second of JSON, is parsed once here."""
-    from botocore.loaders import JSONFileLoader
-    from botocore.session import Session
-
-    read, known = JSONFileLoader.load_file, {}
-
-    def load_file(self: JSONFileLoader, path: str) -> Any:
-        if path not in known:
-            known[path] = read(self, path)
-        return known[path]
-
-    JSONFileLoader.load_file = load_file  # type: ignore[method-assign]
-    session = Session()
-    session.create_client("s3", region_name="us-east-1")
 
 
 if __name__ == "__main__":

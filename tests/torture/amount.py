@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import pytest
+from _pytest.mark.structures import ParameterSet
 
 from tests.support.killed import SEED
 
@@ -19,6 +22,8 @@ LEVEL = int(os.environ.get("IMAGING_DB_TEST_TORTURE", "") or 0)
 """Read now, because tests run in a clean environment."""
 
 FULL = LEVEL > 0
+THINNED = pytest.mark.thinned
+"""What is tried in the torture only, though it injects no fault of the matrix."""
 
 
 def few_or(few: int, many: int) -> int:
@@ -30,6 +35,21 @@ def thinned(items: Sequence[T], share: int, *, offset: int, at_length: int = 1) 
     """Every ``share``-th item from an offset on; every ``at_length``-th at level 1, all at level 2."""
     step = share if LEVEL == 0 else at_length if LEVEL == 1 else 1
     return list(items[offset % step :: step])
+
+
+def daily(items: Iterable[Any], share: int, *, offset: int = 0) -> list[ParameterSet]:
+    """Parameters of which every ``share``-th is tried every day, and all are in `make torture`.
+
+    Those that a day leaves out bear the mark by which the torture finds them: ``thinned``.
+    """
+    found = []
+    for number, item in enumerate(items):
+        one = item if isinstance(item, ParameterSet) else pytest.param(item)
+        if number % share == offset:
+            found.append(one)
+        elif FULL:
+            found.append(pytest.param(*one.values, marks=[*one.marks, THINNED], id=one.id))
+    return found
 
 
 def chance(name: str) -> random.Random:

@@ -1,8 +1,7 @@
-"""Fixtures of the torture: a bench, and what starts commands."""
+"""Fixtures of the torture."""
 
 from __future__ import annotations
 
-from tests.support.commands import commands
 from tests.torture.bench import bench
 
-__all__ = ["bench", "commands"]
+__all__ = ["bench"]

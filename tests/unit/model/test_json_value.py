@@ -49,7 +49,9 @@ def test_endless_nesting_is_refused() -> None:
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters())
-values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
 
 
 @given(st.dictionaries(st.text(), values))
