@@ -30,7 +30,7 @@ def with_action(argv: Sequence[str]) -> list[str]:
 
 
 def _is_boss(word: str) -> bool:
-    return word.startswith("-") or word.endswith(".json")
+    return word.startswith("-") or word.lower().endswith(".json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,7 +60,9 @@ def _create_and_join(args: argparse.Namespace) -> int:
 
     args.set, args.unit_frames, args.attempts = [], MOST_FRAMES, MOST_ATTEMPTS
     args.dry_run, args.codec = False, None
-    job = ingest_work.created(args) or ""
+    if not (args.force or can_ask()):  # before anything is created
+        raise _nobody_to_ask()
+    job = ingest_work.created(args, is_result=False) or ""
     if not _agreed(args, f"Do you want to start uploading job {job} now?"):
         return _left(job)
     args.job = job
@@ -79,8 +81,12 @@ def _agreed(args: argparse.Namespace, question: str) -> bool:
     if args.force:
         return True
     if not can_ask():
-        raise UsageError("there is no terminal to ask at", hint="say -f")
+        raise _nobody_to_ask()
     return agreed([question])
+
+
+def _nobody_to_ask() -> UsageError:
+    return UsageError("there is no terminal to ask at", hint="say -f")
 
 
 def _left(job: str) -> int:

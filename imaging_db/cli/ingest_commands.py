@@ -124,7 +124,7 @@ def _add_create(actions: Commands) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="what a volume does not tell itself, such as dataset=raw; may be repeated",
+        help="what a volume does not tell itself, such as data_name=raw; may be repeated",
     )
     create.add_argument("--codec", choices=CODECS, help="how frames are kept, as for an upload")
     create.add_argument(

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from imaging_db.model.job import Failure, Job, JobProgress, Runner
 
 _WATCH_SECONDS = 2.0
+_SHOWN = 20
+_MOST_RECORDED = 1000
 
 
 def status(args: argparse.Namespace) -> int:
@@ -60,8 +62,9 @@ def _lines(ingest: Ingest, job: Job, progress: JobProgress) -> list[str]:
         f"  frames: {progress.frames_done} of {job.nbr_frames}{_rate(job, progress)}",
     ]
     lines += [f"  runner: {_runner(one)}" for one in progress.runners]
-    lines += [f"  {_trouble(one)}: {failure_line(one)}" for one in ingest.failures(job)]
-    return lines
+    troubles = ingest.failures(job, limit=_SHOWN + 1)
+    lines += [f"  {_trouble(one)}: {failure_line(one)}" for one in troubles[:_SHOWN]]
+    return [*lines, "  ... and others"] if len(troubles) > _SHOWN else lines
 
 
 def _trouble(failure: Failure) -> str:
@@ -123,7 +126,7 @@ def _record(ingest: Ingest, job: Job, progress: JobProgress) -> dict[str, object
         "units_a_second": units_a_second(progress),
         "seconds_left": seconds_left(job, progress),
         "runners": progress.runners,
-        "failures": ingest.failures(job),
+        "failures": ingest.failures(job, limit=_MOST_RECORDED),
         "created_at": job.created_at,
         "finished_at": job.finished_at,
     }

@@ -30,8 +30,11 @@ def create(args: argparse.Namespace) -> int:
     return OK
 
 
-def created(args: argparse.Namespace) -> str | None:
-    """Print what is created and return the job's number, None in a dry run."""
+def created(args: argparse.Namespace, *, is_result: bool = True) -> str | None:
+    """Print what is created and return the job's number, None in a dry run.
+
+    Where it is not the result of the command, it is not printed as JSON: a script reads one value.
+    """
     from imaging_db.jobs.ingest import Ingest
     from imaging_db.jobs.planning import JobRequest, plan_job
 
@@ -53,7 +56,9 @@ def created(args: argparse.Namespace) -> str | None:
             return None
         job = Ingest(db).create(plan, manual=args.manual_complete)
     if args.json:
-        output.result_json({"job": job.id, "uuid": job.uuid, **_planned(plan), "state": job.state})
+        if is_result:
+            made = {"job": job.id, "uuid": job.uuid, **_planned(plan), "state": job.state}
+            output.result_json(made)
         return str(job.id)
     output.result(f"job {job.id}: {_amount(plan)}; {job.state.value}")
     if not job.state.is_over:

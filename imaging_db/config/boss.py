@@ -23,7 +23,11 @@ CUBOID = (("x", 512), ("y", 512), ("z", 16))
 """Voxels of the server's cuboids; version 0.2 asks that chunks are made of whole ones."""
 
 _TILE, _VOLUMETRIC = "tile", "volumetric"
-_SECRET = re.compile(r"(api[-_]?)?token|secrets?|password|aws_.*key.*|(secret|access)_?key", re.I)
+_SECRET = re.compile(
+    r"token|secret|passw|passphrase|pwd|credential|bearer|authori[sz]ation|aws_.*key"
+    r"|(api|secret|access|private|account)[-_]?key",
+    re.I,
+)
 _NO_SECRETS = "holds a secret, which the catalog would keep; remove it (a Boss's token goes into INTERN_TOKEN)"
 _LOGIN_IN_ADDRESS = re.compile(r"://[^/]*@")
 
@@ -186,7 +190,7 @@ def _secrets(value: JSONValue, place: str) -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
             below = f"{place}.{key}" if place else key
-            if _SECRET.fullmatch(key) and inner:
+            if _SECRET.search(key) and inner:
                 yield f"{below}: {_NO_SECRETS}"
             else:
                 yield from _secrets(inner, below)

@@ -34,7 +34,11 @@ class CancelReport:
 
 @dataclass(frozen=True)
 class Cancellation:
-    """Cancels one job; every step may be repeated. ``told`` hears how many seconds leases still last."""
+    """Cancels one job; every step may be repeated. ``told`` hears how many seconds leases still last.
+
+    Before each deletion the job is looked at: where another call has ended the cancellation meanwhile, as while
+    this computer slept, the dataset may be a later job's, and what lies there too.
+    """
 
     catalog: Catalog
     store: Store
@@ -55,14 +59,21 @@ class Cancellation:
         self._wait()
         swept = nbr_bytes = 0
         for found in without_row(self.catalog, self.store, self.job):
+            if self._is_over():
+                return self._report(swept, nbr_bytes, already=True)
             if self.store.delete(found.key):
                 swept, nbr_bytes = swept + 1, nbr_bytes + found.size
             failpoints.reach("object.deleted")
         for leftover in self.store.leftovers(directory_of(self.job)):
+            if self._is_over():
+                return self._report(swept, nbr_bytes, already=True)
             self.store.discard(leftover)
         self.catalog.jobs.finish_cancel(self.job)
         failpoints.reach("job.cancelled")
         return self._report(swept, nbr_bytes)
+
+    def _is_over(self) -> bool:
+        return self.catalog.jobs.find(self.job.uuid).state.is_over
 
     def _wait(self) -> None:
         """Return once nobody writes any more; whoever died on this computer is not waited for."""

@@ -14,6 +14,7 @@ from imaging_db.model import JSONObject, JSONValue
 
 _OURS = ("serial", "description")
 _PLACE = ("root", "path")
+_FILES = "files"
 _TILE = "tile"
 
 
@@ -107,9 +108,7 @@ def _of_config(path: Path) -> GridSource:
             hint="see docs/how-to/ingest.md",
         )
     settings = {key: value for key, value in config.items() if key not in _OURS}
-    for key in _PLACE:
-        if isinstance(settings.get(key), str):
-            settings[key] = _found(settings[key], path)
+    settings |= _places(settings, path)
     serial, description = (config.get(key) for key in _OURS)
     return GridSource(
         settings,
@@ -117,6 +116,22 @@ def _of_config(path: Path) -> GridSource:
         serial=None if serial is None else str(serial),
         description=None if description is None else str(description),
     )
+
+
+def _places(settings: JSONObject, config: Path) -> JSONObject:
+    """Return the folders and files that settings name, absolute: others open them from other folders."""
+    found: JSONObject = {
+        key: _found(text, config)
+        for key, text in settings.items()
+        if key in _PLACE and isinstance(text, str)
+    }
+    files = settings.get(_FILES)
+    if isinstance(files, dict):
+        found[_FILES] = {
+            name: _found(text, config) if isinstance(text, str) else text
+            for name, text in files.items()
+        }
+    return found
 
 
 def _found(text: str, config: Path) -> str:

@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 
 from imaging_db.catalog import Catalog
-from imaging_db.errors import CatalogUnavailable, ImagingDBError
+from imaging_db.errors import CatalogUnavailable
 from imaging_db.model.job import JobState, Runner
 
 _RENEWALS = 3
@@ -30,7 +30,7 @@ class HeldLeases:
         self._runner = runner
         self._seconds = lease_seconds
         self._stop = threading.Event()
-        self._lost: ImagingDBError | None = None
+        self._lost: Exception | None = None
         self._thread = threading.Thread(target=self._beat, name="imaging_db-leases", daemon=True)
 
     def check(self) -> JobState:
@@ -46,7 +46,7 @@ class HeldLeases:
                 self.state = self._catalog.jobs.renew(self._runner, self._seconds)
             except CatalogUnavailable as error:
                 _log.warning("the leases could not be renewed: %s", error)
-            except ImagingDBError as error:
+            except Exception as error:  # noqa: BLE001 - raised by check(), in the thread that works
                 self._lost = error
                 return
 

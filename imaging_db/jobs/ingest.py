@@ -17,18 +17,21 @@ from imaging_db import failpoints
 from imaging_db.api import ImagingDB
 from imaging_db.config.settings import StoreSettings
 from imaging_db.errors import (
+    Conflict,
     DatasetExists,
     DatasetNotFound,
     JobNotFound,
     JobOver,
     ObjectsInTheWay,
     StoreDenied,
+    UsageError,
 )
 from imaging_db.jobs.cancellation import Cancellation, CancelReport
 from imaging_db.jobs.completion import Completion
 from imaging_db.jobs.joining import EngineChoice, Joining, JoinReport
 from imaging_db.jobs.objects import claim_of, directory_of, without_row
 from imaging_db.jobs.planning import JobPlan
+from imaging_db.jobs.source import JobSource
 from imaging_db.model import Dataset
 from imaging_db.model.job import LEASE_SECONDS, Failure, Job, JobProgress, JobState
 from imaging_db.stores.base import Store
@@ -58,17 +61,21 @@ class Ingest:
             It can be seen already.
         JobOver
             The same job is there, and its cancellation is not over.
+        Conflict
+            It has frames of another source that no one can see yet, or objects that no row tells of.
         """
         self._db.init()
         check_mounted(self._db.catalog, self._db.settings.store)
+        self._require_same_source(plan)
         jobs = self._db.catalog.jobs
         try:
             job = claimed(
                 lambda token, evict: jobs.create(plan.dataset, plan.job, manual=manual, evict=evict)
             )
-        except DatasetExists:
+        except DatasetExists as error:
             earlier = self._earlier(plan)
             if earlier is None:
+                error.hint = "give it another id, or remove what is there with imaging-db delete"
                 raise
             return earlier
         if job.state is JobState.CANCELLING:
@@ -77,10 +84,12 @@ class Ingest:
                 state=job.state.value,
                 hint=f"imaging-db ingest cancel {job.id} goes on with that; then create it again",
             )
-        if job.state is not JobState.PREPARING:
-            return job
+        return self._prepared(job, plan.source) if job.state is JobState.PREPARING else job
+
+    def _prepared(self, job: Job, source: JobSource) -> Job:
+        """Return a job once all its units are in the catalog."""
+        jobs = self._db.catalog.jobs
         failpoints.reach("job.created")
-        source = plan.source
         there = jobs.add_units(job, ())
         if not there:
             self._require_free(job)
@@ -92,6 +101,20 @@ class Ingest:
         jobs.start(job)
         return jobs.find(job.uuid)
 
+    def _require_same_source(self, plan: JobPlan) -> None:
+        """Refuse a plan where frames of another were stored and nobody holds them: they would lose their rows."""
+        draft = plan.dataset
+        for one in self._db.unfinished():
+            found = one.dataset
+            if found.serial != draft.serial or one.owner is not None or one.job is not None:
+                continue
+            if one.stored and found.fingerprint != draft.fingerprint:
+                raise Conflict(
+                    f"{draft.serial} has {one.stored} frames of an unfinished job or upload of another source",
+                    hint="create it from that source again, choose another id, or remove them with "
+                    "imaging-db delete",
+                )
+
     def _require_free(self, job: Job) -> None:
         """Refuse a job below whose prefix lies what no row tells of: of another source, or another catalog."""
         catalog, store = self._db.catalog, self._db.store
@@ -102,7 +125,12 @@ class Ingest:
             return
         catalog.jobs.begin_cancel(job)
         catalog.jobs.finish_cancel(job)
-        raise ObjectsInTheWay(f"{directory_of(job)}/", 1, store.address)
+        error = ObjectsInTheWay(f"{directory_of(job)}/", 1, store.address)
+        error.hint = (
+            f"if an earlier job left it, imaging-db ingest cancel {job.id} --purge removes all that is "
+            "there; or choose another id"
+        )
+        raise error
 
     def _earlier(self, plan: JobPlan) -> Job | None:
         """Return the job of the same plan that made the dataset which is there, None where it was another."""
@@ -201,6 +229,7 @@ class Ingest:
         recorded = StoreSettings(str(job.config["storage"]), str(job.config["storage_access"]))
         configured = self._db.settings.store
         if self._db.store_named:
+            _require_stand_in(job, recorded, configured)
             recorded = configured
         elif recorded.storage == configured.storage:
             recorded = replace(recorded, endpoint_url=configured.endpoint_url)
@@ -223,3 +252,17 @@ class Ingest:
                 f"{root} holds nothing, and frames of job {job.id} are to be there",
                 hint=f"mount the disk or share; if its content is lost for good, make the folder {root / folder}",
             )
+
+
+def _require_stand_in(job: Job, recorded: StoreSettings, named: StoreSettings) -> None:
+    """Let pass the store of a job by another name: the rows tell the recorded one, and none looks elsewhere."""
+    if recorded == replace(named, endpoint_url=None):
+        return
+    if recorded.storage == named.storage == "local":
+        here, there = Path(recorded.access), Path(named.access)
+        if not here.is_dir() or (there.is_dir() and here.samefile(there)):
+            return
+    raise UsageError(
+        f"job {job.id} keeps its frames in {recorded.access} ({recorded.storage}), not in {named.access}",
+        hint="leave --storage and --storage_access out",
+    )

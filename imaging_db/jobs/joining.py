@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from imaging_db.catalog import Catalog
 from imaging_db.config.settings import StoreSettings
-from imaging_db.errors import Conflict, Interrupted
+from imaging_db.errors import Conflict, IntegrityError, Interrupted
 from imaging_db.jobs.completion import Completion
 from imaging_db.jobs.driver import Driver, Tally
 from imaging_db.jobs.engines.registry import open_engine
@@ -80,12 +80,15 @@ class Joining:
             The job is over, or not prepared yet.
         StoreUnavailable, CatalogUnavailable
             Join again later; nothing is lost.
+        IntegrityError
+            What was put again is gone from the store again.
         """
         started, tally, dataset = time.monotonic(), Tally(), None
         if self.job.state is JobState.COMPLETE:
             return self._report(tally, 0.0, dataset)
         self.progress.start(self.job.serial, self.job.nbr_frames)
         self.progress.advance(self.catalog.jobs.progress(self.job).frames_done, 0)
+        reopened = 0
         try:
             while True:
                 state = self._work(tally)
@@ -95,6 +98,9 @@ class Joining:
                 if isinstance(found, Dataset):
                     dataset = found
                     break
+                if reopened:
+                    raise self._gone_again(found)
+                reopened = found
                 self.told(f"{found} units wait again: objects of theirs are gone from the store")
         finally:
             self.progress.finish()
@@ -135,6 +141,14 @@ class Joining:
             tally=tally,
         )
         return _Run(driver, self.told).result()
+
+    def _gone_again(self, count: int) -> IntegrityError:
+        """Return the error that ends what would go on for ever: workers write where the runner sees nothing."""
+        return IntegrityError(
+            f"job {self.job.id}: objects of {count} units were put again, and are gone from "
+            f"{self.store.address} again",
+            hint="see that it is the same folder on every computer that works on the job, then join again",
+        )
 
     def _is_outliving(self) -> bool:
         """Return True where workers may go on after this process: they are another's, or on other computers."""

@@ -112,12 +112,18 @@ def _plan_grid(request: JobRequest, settings: Settings, found: GridSource) -> Jo
         sampled = _try(reader, request.samples)
         # with type and colours in them: a tile of any other kind is refused wherever it is read
         options = ReaderOptions(settings=reader.settings)
-        source = JobSource(GRID, Path(request.source), options, unit_frames=request.unit_frames)
+        path = _absolute(request.source)
+        source = JobSource(GRID, path, options, unit_frames=request.unit_frames)
         draft = _draft(request, settings, found, source, reader)
         count = sum(1 for _ in source.units(reader, reader.grid.nbr_frames))
         job = _job(request, source, draft, count, config=found.config)
         notes = (*found.notes, *reader.acquisition.notes)
         return JobPlan(draft, job, source, _nbr_bytes(reader), sampled, notes)
+
+
+def _absolute(source: str) -> Path:
+    """Return a path that does not depend on the working folder; an address as it is."""
+    return Path(source) if "://" in source else Path(source).absolute()
 
 
 def _with_depth(settings: JSONObject) -> JSONObject:
@@ -172,7 +178,8 @@ def _draft(
         description=request.description or found.description,
         microscope=settings.upload.microscope,
         parent_serial=None,
-        fingerprint=_sha256([source.to_json(), settings.upload.frames_codec]),
+        # not of how it is cut into units, nor of where its configuration lies
+        fingerprint=_sha256([source.reader, source.options.settings, settings.upload.frames_codec]),
         storage=store.storage,
         storage_access=store.access,
         storage_dir=storage_dir(UploadType.FRAMES, str(serial)),

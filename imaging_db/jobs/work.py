@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from imaging_db.errors import ImagingDBError, StoreUnavailable
+from imaging_db.errors import ImagingDBError, ObjectConflict, StoreUnavailable
 from imaging_db.jobs.source import FramesByIndex, JobSource
 from imaging_db.jobs.work_order import WorkOrder
 from imaging_db.model.job import Lease, UnitResult
@@ -23,6 +23,7 @@ _PUTTERS = 8
 """Threads of one unit that put into a remote store; several units are at work at a time."""
 _MOST_OPEN = 2
 _TEMPORARY = StoreUnavailable.exit_code
+_PUT_BEFORE = "the source changed after it was put: cancel the job, and create it again"
 _log = logging.getLogger(__name__)
 
 
@@ -34,10 +35,14 @@ def do_units(
     A unit that was begun when ``stop`` is set, or waits, comes back as temporary: it is not to blame.
     """
     stop = stop or StopFlag()
-    results = [_do_unit(order, lease, stop) for lease in leases]
+    try:
+        work = _open_works.of(order)
+    except Exception as error:  # noqa: BLE001 - a source that is not at hand here is no fault of a unit
+        return [replace(_failed(lease, error), temporary=True) for lease in leases]
+    results = [_do_unit(work, lease, stop) for lease in leases]
     if order.flush and any(result.is_done for result in results):
         try:
-            _open_works.of(order).store.flush()
+            work.store.flush()  # of this very store, which knows what it put
         except ImagingDBError as error:
             return [
                 _failed(result.lease, error) if result.is_done else result for result in results
@@ -45,19 +50,9 @@ def do_units(
     return results
 
 
-def _do_unit(order: WorkOrder, lease: Lease, stop: StopFlag) -> UnitResult:
+def _do_unit(work: _OpenWork, lease: Lease, stop: StopFlag) -> UnitResult:
     try:
         stop.check()
-        work = _open_works.of(order)
-    except Stop:
-        return _left(lease)
-    except Exception as error:  # noqa: BLE001 - a source that is not at hand here is no fault of a unit
-        return replace(_failed(lease, error), temporary=True)
-    return _done(work, lease, stop)
-
-
-def _done(work: _OpenWork, lease: Lease, stop: StopFlag) -> UnitResult:
-    try:
         frames = work.frames.between(lease.unit.first, lease.unit.stop)
         found: list[Stored] = []
         with closing(work.writer.written(frames, work.threads)) as written:
@@ -83,6 +78,8 @@ def _failed(lease: Lease, error: Exception) -> UnitResult:
     """Return a failure as the catalog keeps it; a store that does not answer is no fault of the unit."""
     if not isinstance(error, ImagingDBError):
         _log.debug("unit %d", lease.unit.ordinal, exc_info=error)
+    if isinstance(error, ObjectConflict):
+        error.hint = _PUT_BEFORE
     temporary = isinstance(error, ImagingDBError) and error.exit_code == _TEMPORARY
     return UnitResult(lease, kind=type(error).__name__, message=str(error), temporary=temporary)
 
@@ -108,28 +105,40 @@ class _OpenWorks:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: OrderedDict[str, _OpenWork] = OrderedDict()
+        self._pinned: set[str] = set()
 
-    def of(self, order: WorkOrder) -> _OpenWork:
-        """Return an order's open source and store; other threads wait while they are opened."""
+    def of(self, order: WorkOrder, *, pinned: bool = False) -> _OpenWork:
+        """Return an order's open source and store; other threads wait while they are opened.
+
+        One that is ``pinned`` stays until it is closed: its store knows what is to be made durable.
+        """
         with self._lock:
             found = self._open.get(order.uuid)
             if found is None:
                 found = self._open[order.uuid] = _opened(order)
-                # one that is pushed out may be in use by another thread: it is left to the collector
-                while len(self._open) > _MOST_OPEN:
-                    self._open.popitem(last=False)
+            if pinned:
+                self._pinned.add(order.uuid)
             self._open.move_to_end(order.uuid)
+            idle = [uuid for uuid in self._open if uuid not in self._pinned]
+            for uuid in idle[:-_MOST_OPEN]:
+                del self._open[uuid]  # perhaps at work in another thread: left to the collector
             return found
 
     def close(self, uuid: str) -> None:
         """Close what is open of an order; nobody may be working on it."""
         with self._lock:
+            self._pinned.discard(uuid)
             found = self._open.pop(uuid, None)
         if found is not None:
             found.close()
 
 
 _open_works = _OpenWorks()
+
+
+def open_work(order: WorkOrder) -> None:
+    """Open source and store of an order until `close_work`; raises what is wrong with them."""
+    _open_works.of(order, pinned=True)
 
 
 def flush_work(order: WorkOrder) -> None:

@@ -103,7 +103,8 @@ def test_a_damaged_tile_is_named_before_anything_is_created(
     assert create() == 4
 
     assert "0_0.png" in capsys.readouterr().err
-    assert not (desk.folder / "catalog.sqlite").exists()
+    assert ingest("list", "--all") == 0
+    assert "no jobs" in capsys.readouterr().out
 
 
 def test_a_unit_that_fails_is_told_with_file_and_what_to_do(
@@ -183,6 +184,22 @@ class TestBossFlags:
         assert ingest(str(config), "-j", "1", "-c", "-f") == 0
         assert "job 1 cancelled" in capsys.readouterr().out
         assert ingest(str(config), "-j", "1", "-f") == 7
+
+    def test_nothing_is_created_where_nobody_can_be_asked(
+        self, desk: Lab, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ingest(str(own_config(desk.folder))) == 2
+        assert "say -f" in capsys.readouterr().err
+        assert ingest("status", "1") == 2
+
+    def test_the_result_is_one_json_value(
+        self, desk: Lab, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        config = own_config(desk.folder).rename("MOSAIC.JSON")
+
+        assert ingest(str(config), "-f", "--json") == 0
+
+        assert json.loads(capsys.readouterr().out)["state"] == "complete"
 
     def test_c_needs_a_job(self, desk: Lab, capsys: pytest.CaptureFixture[str]) -> None:
         assert ingest("-c") == 2

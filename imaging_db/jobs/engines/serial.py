@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from imaging_db.jobs.work import close_work, do_units, flush_work
+from imaging_db.jobs.work import close_work, do_units, flush_work, open_work
 from imaging_db.jobs.work_order import WorkOrder
 from imaging_db.model.job import Lease, UnitResult
 
@@ -22,7 +22,8 @@ class SerialEngine:
         self._todo: deque[Lease] = deque()
 
     def submit(self, leases: Sequence[Lease]) -> None:
-        """Take units to do; returns at once."""
+        """Take units to do; a source or store that cannot be opened here is no fault of theirs, and is raised."""
+        open_work(self._order)
         self._todo.extend(leases)
 
     def finished(self, seconds: float) -> list[UnitResult]:

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Sequence
 
-from imaging_db.jobs.work import close_work, do_units, flush_work
+from imaging_db.jobs.work import close_work, do_units, flush_work, open_work
 from imaging_db.jobs.work_order import WorkOrder
 from imaging_db.model.job import Lease, UnitResult
 from imaging_db.transfer.cores import usable_cores
@@ -38,7 +38,8 @@ class ThreadEngine:
         return len(self._threads)
 
     def submit(self, leases: Sequence[Lease]) -> None:
-        """Take units to do; returns at once."""
+        """Take units to do; a source or store that cannot be opened here is no fault of theirs, and is raised."""
+        open_work(self._order)
         for lease in leases:
             self._todo.put(lease)
 

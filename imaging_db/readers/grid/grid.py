@@ -56,6 +56,10 @@ class TileGrid:
                 problems.append(f"grid: {name}: must be from 1 to {_LARGEST_INDEX}, found {size}")
         if not problems and self.nbr_positions > _LARGEST_INDEX:
             problems.append(f"grid: tile: makes {self.nbr_positions} tiles a slice, too many")
+        if not problems and self.nbr_frames > _LARGEST_INDEX:
+            problems.append(
+                f"grid: has {self.nbr_frames} frames, a dataset has {_LARGEST_INDEX} at most"
+            )
         if problems:
             raise ConfigError(problems)
 

@@ -17,7 +17,8 @@ def place_of(text: str, *, key: str, schemes: tuple[str, ...] | None = None) -> 
     Raises
     ------
     ConfigError
-        An address of another scheme, or one that holds a name or password: settings are kept in the catalog.
+        An address of another scheme, or one that holds a name or password, or a signature behind '?':
+        settings are kept in the catalog.
     """
     if "://" not in text:
         return Path(text)
@@ -27,6 +28,10 @@ def place_of(text: str, *, key: str, schemes: tuple[str, ...] | None = None) -> 
     if parts.username is not None or parts.password is not None:
         raise ConfigError(
             f"{key}: must not hold a name or password", hint="settings are kept in the catalog"
+        )
+    if parts.scheme in ("http", "https") and (parts.query or parts.fragment):
+        raise ConfigError(
+            f"{key}: must end before '?' and '#'", hint="settings are kept in the catalog"
         )
     if schemes is not None and parts.scheme not in schemes:
         known = ", ".join(f"{scheme}://" for scheme in ("file", *schemes))

@@ -148,6 +148,7 @@ def test_keys_that_are_not_of_the_schema_are_kept_as_unused(tmp_path: Path) -> N
         "aws.aws_secret_access_key",
         "aws.aws_session_token",
         "client.backend.apiKey",
+        "client.backend.Authorization",
         "client.backend.access_token",
         "client.tile_processor.params.passwd",
     ],
