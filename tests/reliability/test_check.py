@@ -335,29 +335,29 @@ def command(lab: Lab, *words: str) -> int:
 
 
 def test_exit_codes_and_lines_of_the_command(
-    small_lab: Lab, capsys: pytest.CaptureFixture[str]
+    new_lab: Lab, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command(small_lab, "check") == 2  # no catalog yet
-    with_stack(small_lab)
+    assert command(new_lab, "check") == 2  # no catalog yet
+    with_stack(new_lab)
     capsys.readouterr()
-    assert command(small_lab, "check") == 0
+    assert command(new_lab, "check") == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{small_lab.serial()}: 8 frames, all there, in their size",
+        f"{new_lab.serial()}: 8 frames, all there, in their size",
         "1 dataset checked, all as recorded",
     ]
-    with ImagingDB(small_lab.settings) as db:
-        key = keys_of(db, small_lab.serial())[0]
+    with ImagingDB(new_lab.settings) as db:
+        key = keys_of(db, new_lab.serial())[0]
         overwrite(db.store, key, None)
         db.store.put("raw_files/OLD-1/a", b"abc", sha256=sha256_of_bytes(b"abc"))
-    assert command(small_lab, "check") == 6
+    assert command(new_lab, "check") == 6
     out, err = capsys.readouterr()
     assert "1 dataset checked, 1 not as recorded" in out
     error, note = err.splitlines()
-    assert error.startswith(f"error: {small_lab.serial()}: {key} is missing from ")
-    assert error.endswith(f"; imaging-db repair {small_lab.serial()} can put it back")
+    assert error.startswith(f"error: {new_lab.serial()}: {key} is missing from ")
+    assert error.endswith(f"; imaging-db repair {new_lab.serial()} can put it back")
     assert note.startswith("note: raw_files/OLD-1/ is of no dataset of this catalog: 1 object, 3 B")
-    assert command(small_lab, "check", small_lab.serial(), "--json") == 6
+    assert command(new_lab, "check", new_lab.serial(), "--json") == 6
     (report,) = json.loads(capsys.readouterr().out)["datasets"]
     assert (report["wrong"], report["failures"][0]["kind"]) == (1, "ObjectNotFound")
-    assert command(small_lab, "check", "NOPE") == 2
-    assert command(small_lab, "check", "--read_dat") == 2
+    assert command(new_lab, "check", "NOPE") == 2
+    assert command(new_lab, "check", "--read_dat") == 2
