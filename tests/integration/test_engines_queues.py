@@ -56,6 +56,16 @@ def test_a_job_script_asks_for_what_the_user_said() -> None:
     assert "--lifetime 6960s --lifetime-stagger 120s" in command
 
 
+def test_ctrl_c_is_still_ours_after_a_batch_system_was_chosen() -> None:
+    """dask-jobqueue ends the process at Ctrl-C from its import on, which would leave units undone."""
+    program = "import signal, sys; from imaging_db.jobs.engines.registry import job_script; "
+    program += "job_script('slurm', options={}); print(signal.getsignal(signal.SIGINT).__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["default_int_handler"]
+
+
 @pytest.mark.parametrize("name", JOB_QUEUES)
 def test_every_batch_system_has_a_script(name: str) -> None:
     options = {"disk": "1GB"} if name == "htcondor" else {}

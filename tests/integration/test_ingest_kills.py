@@ -21,7 +21,6 @@ from tests.support.commands import (
     Commands,
     Done,
     Started,
-    commands,  # noqa: F401 - a fixture
 )
 from tests.support.lab import Lab
 from tests.support.matrix import Injected
@@ -79,7 +78,7 @@ class Desk:
 @pytest.fixture
 def desk(
     small_lab: Lab,
-    commands: Commands,  # noqa: F811
+    commands: Commands,
     sqlite_template: Path,
     tmp_path: Path,
 ) -> Desk:
@@ -90,7 +89,7 @@ def desk(
 @pytest.mark.fault("K9")
 def test_another_join_takes_over_at_once_from_one_that_was_killed(
     lab: Lab,
-    commands: Commands,  # noqa: F811
+    commands: Commands,
     tmp_path: Path,
     injected: Injected,
 ) -> None:

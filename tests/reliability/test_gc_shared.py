@@ -15,7 +15,7 @@ from imaging_db.errors import StoreDenied
 from imaging_db.stores.base import temporary_name
 from imaging_db.stores.local import LocalStore
 from imaging_db.testing.store_actions import keys, put
-from imaging_db.transfer import collect, stream
+from imaging_db.transfer import collect, stored_frames, stream
 from imaging_db.transfer.collect import Collector
 from imaging_db.transfer.collected import Kind
 from tests.reliability.keeping import UNKNOWN, collected, make_old, strays
@@ -80,7 +80,7 @@ def test_more_than_a_killed_upload_leaves_has_to_be_confirmed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a catalog was restored to a time when the upload was not finished."""
-    assert collect.UNRECORDED == stream._BATCH_ROWS + stream._AHEAD
+    assert collect.UNRECORDED == stream._BATCH_ROWS + stored_frames._AHEAD
     monkeypatch.setattr(collect, "UNRECORDED", 2)
     bench.truth("frames")
     serial = bench.new()

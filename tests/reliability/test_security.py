@@ -184,7 +184,7 @@ def test_a_name_that_is_too_long_is_told(counter: Counter, name: str) -> None:
 
 @pytest.mark.fault("S9", "P8")
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
-def test_files_are_made_anew_and_within_the_umask(small_lab: Lab, tmp_path: Path) -> None:
+def test_files_are_made_anew_and_within_the_umask(new_lab: Lab, tmp_path: Path) -> None:
     imagej_stack(tmp_path / "a.tif", t=4)
     seen: dict[str, int] = {}
 
@@ -200,8 +200,8 @@ def test_files_are_made_anew_and_within_the_umask(small_lab: Lab, tmp_path: Path
 
     before = os.umask(0o077)
     try:
-        small_lab.upload_one(tmp_path / "a.tif", progress=Looking(), workers=1)
-        folder = small_lab.download().folder
+        new_lab.upload_one(tmp_path / "a.tif", progress=Looking(), workers=1)
+        folder = new_lab.download().folder
     finally:
         os.umask(before)
     seen |= {str(p): stat.S_IMODE(p.stat().st_mode) for p in folder.rglob("*") if p.is_file()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
@@ -87,9 +88,19 @@ def script_of(name: str, options: Mapping[str, str]) -> str:
         return str(job.job_script())
 
 
+def _jobqueue() -> Any:
+    """Return dask_jobqueue, which takes the signals of the process for its own when it is imported."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    module = require("dask_jobqueue", EXTRA)
+    for number, listener in zip(numbers, before, strict=True):
+        signal.signal(number, listener)
+    return module
+
+
 def _described(name: str, options: Mapping[str, str]) -> tuple[Any, dict[str, Any]]:
     """Return the class of a batch system, and what its jobs are like."""
-    jobqueue, config = require("dask_jobqueue", EXTRA), require("dask.config", EXTRA)
+    jobqueue, config = _jobqueue(), require("dask.config", EXTRA)
     maker = getattr(jobqueue, CLUSTERS[name])
     given = parsed(options, (maker, *maker.job_cls.__mro__[:-1]))
     for key in _LISTS:
