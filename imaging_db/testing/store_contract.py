@@ -362,7 +362,9 @@ class StoreContract(StoreTimes):
         def come_and_go(number: int) -> bool:
             gone = []
             for _ in range(10):
-                put(store, f"busy/folder/{number}", b"x")  # False where a lost answer made it try again
+                put(
+                    store, f"busy/folder/{number}", b"x"
+                )  # False where a lost answer made it try again
                 gone.append(store.delete(f"busy/folder/{number}"))
             return all(gone)
 
