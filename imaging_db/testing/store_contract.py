@@ -360,13 +360,10 @@ class StoreContract(StoreTimes):
         """A folder that becomes empty is no reason to fail."""
 
         def come_and_go(number: int) -> bool:
-            gone = []
-            for _ in range(10):
-                put(
-                    store, f"busy/folder/{number}", b"x"
-                )  # False where a lost answer made it try again
-                gone.append(store.delete(f"busy/folder/{number}"))
-            return all(gone)
+            return all(
+                put(store, f"busy/folder/{number}", b"x") and store.delete(f"busy/folder/{number}")
+                for _ in range(10)
+            )
 
         assert all_at_once(come_and_go, threads=8) == [True] * 8
         assert keys(store) == []
