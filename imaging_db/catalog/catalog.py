@@ -237,9 +237,8 @@ class Catalog(Removal):
         self._write_batches(write, stored)
 
     def publish(self, claim: Claim, *, nbr_objects: int = 0) -> Dataset:
-        """Make a dataset visible, in one transaction, and return it.
+        """Make a dataset visible, in one transaction that may take long for many objects, and return it.
 
-        The more ``nbr_objects`` it announced, the longer that may take.
         Of very many frames that repeat others it is told before, in as many transactions as that takes.
         Where the answer to the COMMIT is lost, the dataset is looked up before anything is decided.
 
@@ -250,12 +249,9 @@ class Catalog(Removal):
         DatasetBusy
             The claim is lost.
         """
+        work, longer = partial(claims.publish, claim=claim), claims.seconds_to_publish(nbr_objects)
         while True:
-            dataset = self._transactions.write(
-                lambda connection: claims.publish(connection, claim),
-                longer=claims.seconds_to_publish(nbr_objects),
-            )
-            if dataset is not None:
+            if (dataset := self._transactions.write(work, longer=longer)) is not None:
                 return dataset
 
     def describe(self, serial: str, *, description: str | None, microscope: str | None) -> bool:

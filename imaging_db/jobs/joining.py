@@ -219,6 +219,8 @@ class _Run:
                     self._told("finishing what is at work; Ctrl-C again leaves it to others")
                 stop = stop or error
         if stop is not None:
+            if self._error is not None:
+                self._told(f"while leaving: {self._error}")
             raise Interrupted(
                 f"interrupted: {self._driver.tally.units} units done by this runner; "
                 "join again to continue",

@@ -49,9 +49,7 @@ def test_endless_nesting_is_refused() -> None:
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters())
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
-)
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 
 
 @given(st.dictionaries(st.text(), values))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import socket
 import time
@@ -28,10 +27,7 @@ def silent_url(aws_credentials: None) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.skipif(
-    not os.environ.get("IMAGING_DB_TEST_NETWORK"),
-    reason="a quarter of a minute of waiting: IMAGING_DB_TEST_NETWORK",
-)
+@pytest.mark.slow
 @pytest.mark.fault("N2", "N3")
 def test_a_probe_is_short(silent_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """With the time-outs that everybody has: somebody waits at a terminal."""
